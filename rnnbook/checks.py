@@ -1,0 +1,79 @@
+"""Checks at the library's public entrances: one sentence that names what came and what was expected.
+
+Every function here works on NumPy arrays and on torch tensors alike, and none changes anything.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def check_shape(name: str, array, expected: Sequence[int | str]) -> None:
+    """Raise ``ValueError`` unless ``array`` has the shape ``expected``.
+
+    ``expected`` mixes sizes and letters, as in ``("B", "T", 3)``: a letter stands for any size of
+    at least one.
+    """
+    shape = getattr(array, "shape", None)
+    wanted = f"({', '.join(map(str, expected))}{',' if len(expected) == 1 else ''})"
+    if shape is None:
+        raise ValueError(f"{name} must be an array of shape {wanted}, got {type(array).__name__}.")
+    fits = len(shape) == len(expected) and all(
+        size >= 1 if isinstance(want, str) else size == want
+        for size, want in zip(shape, expected, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name} must have shape {wanted}, got {tuple(shape)}.")
+
+
+def check_finite(name: str, array) -> None:
+    """Raise ``ValueError`` at the first NaN or infinity in ``array``."""
+    # A sum of finite numbers is finite unless it overflows: one cheap pass settles the usual case.
+    if math.isfinite(float(array.sum())):
+        return
+    if hasattr(array, "detach"):  # a torch tensor
+        array = array.detach().double().cpu().numpy()
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(map(int, bad[0]))
+        raise ValueError(f"{name} must be finite, got {array[index]} at index {index}.")
+
+
+def check_lengths(lengths, batch: int, steps: int) -> np.ndarray:
+    """Return ``lengths`` as an integer array of shape (B,), each between 1 and T."""
+    if hasattr(lengths, "detach"):
+        lengths = lengths.detach().cpu()
+    array = np.asarray(lengths)
+    check_shape("lengths", array, (batch,))
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"lengths must be integers, got {array.dtype}.")
+    wrong = np.flatnonzero((array < 1) | (array > steps))
+    if len(wrong):
+        b = int(wrong[0])
+        raise ValueError(
+            f"lengths must lie between 1 and T = {steps}, got {int(array[b])} at index {b}."
+        )
+    return array.astype(np.int64)
+
+
+def check_positive(name: str, value) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number of at least one."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def check_choice(name: str, value, choices: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+
+
+def check_keys(name: str, given: Sequence[str], expected: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless ``given`` and ``expected`` hold the same names."""
+    missing = sorted(set(expected) - set(given))
+    extra = sorted(set(given) - set(expected))
+    if missing or extra:
+        said = [f"is missing {', '.join(missing)}"] if missing else []
+        said += [f"has the unknown {', '.join(extra)}"] if extra else []
+        raise ValueError(f"{name} {' and '.join(said)}.")
