@@ -1,4 +1,4 @@
-"""Checks at the library's public entrances: one sentence that names what came and what was expected.
+"""Checks at the public entrances: one sentence that names what came and what was expected.
 
 Every function here works on NumPy arrays and on torch tensors alike, and none changes anything.
 """
@@ -77,3 +77,9 @@ def check_keys(name: str, given: Sequence[str], expected: Sequence[str]) -> None
         said = [f"is missing {', '.join(missing)}"] if missing else []
         said += [f"has the unknown {', '.join(extra)}"] if extra else []
         raise ValueError(f"{name} {' and '.join(said)}.")
+
+
+def check_forward_ran(module, remembered) -> None:
+    """Raise ``RuntimeError`` when ``backward`` finds that no ``forward`` left anything to use."""
+    if remembered is None:
+        raise RuntimeError(f"{type(module).__name__}.backward needs a call of forward before it.")
