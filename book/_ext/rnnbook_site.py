@@ -1,0 +1,80 @@
+"""What the site needs beyond its extensions' settings: solutions as <details>, round brackets around citations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.writers.html5 import HTML5Translator
+from sphinx_exercise.nodes import is_exercise_node, is_solution_node
+from sphinxcontrib.bibtex.plugin import register_plugin
+from sphinxcontrib.bibtex.style.referencing import BracketStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
+
+
+class details(nodes.General, nodes.Element):
+    """A block that is closed until the reader opens it."""
+
+
+class summary(nodes.General, nodes.TextElement):
+    """The visible line of a `details` block."""
+
+
+def visit_details(self: HTML5Translator, node: details) -> None:
+    self.body.append(self.starttag(node, "details"))
+
+
+def depart_details(self: HTML5Translator, node: details) -> None:
+    self.body.append("</details>\n")
+
+
+def visit_summary(self: HTML5Translator, node: summary) -> None:
+    self.body.append(self.starttag(node, "summary", "", CLASS="admonition-title"))
+
+
+def depart_summary(self: HTML5Translator, node: summary) -> None:
+    self.body.append("</summary>\n")
+
+
+class FoldSolutions(SphinxPostTransform):
+    """Turn every solution into <details>: closed without JavaScript, opened by click, key, link or page search.
+
+    sphinx-exercise gives the body of each exercise and solution the same id; those ids go, since an id is unique.
+    """
+
+    formats = ("html",)
+    default_priority = 900  # after sphinx-exercise has numbered the titles
+
+    def run(self) -> None:
+        for exercise in list(self.document.findall(is_exercise_node)):
+            exercise.children[-1]["ids"] = []
+        for solution in list(self.document.findall(is_solution_node)):
+            title, body = solution.children
+            heading = summary()
+            for part in (
+                title.children
+            ):  # a link inside a summary could not be told from the summary's own click
+                heading += part.children if isinstance(part, nodes.reference) else part
+            fold = details("", heading, *body.children, ids=solution["ids"])
+            fold["classes"] = [name for name in solution["classes"] if name != "dropdown"] + [
+                "admonition"
+            ]
+            solution.parent.replace(solution, fold)
+
+
+@dataclass
+class AuthorYearRound(AuthorYearReferenceStyle):
+    """(Hochreiter and Schmidhuber, 1997) and Hochreiter and Schmidhuber (1997)."""
+
+    bracket_parenthetical: BracketStyle = field(default_factory=lambda: BracketStyle("(", ")"))
+    bracket_textual: BracketStyle = field(default_factory=lambda: BracketStyle("(", ")"))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    register_plugin("sphinxcontrib.bibtex.style.referencing", "author_year_round", AuthorYearRound)
+    app.add_node(details, html=(visit_details, depart_details))
+    app.add_node(summary, html=(visit_summary, depart_summary))
+    app.add_post_transform(FoldSolutions)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
