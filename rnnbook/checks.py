@@ -83,3 +83,27 @@ def check_forward_ran(module, remembered) -> None:
     """Raise ``RuntimeError`` when ``backward`` finds that no ``forward`` left anything to use."""
     if remembered is None:
         raise RuntimeError(f"{type(module).__name__}.backward needs a call of forward before it.")
+
+
+def check_classes(name: str, array, classes: int) -> None:
+    """Raise ``ValueError`` unless ``array`` holds whole numbers from 0 to ``classes - 1``."""
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must hold whole numbers, got {array.dtype}.")
+    wrong = np.argwhere((array < 0) | (array >= classes))
+    if len(wrong):
+        index = tuple(map(int, wrong[0]))
+        came = f"{int(array[index])} at index {index}"
+        raise ValueError(f"{name} must lie between 0 and {classes - 1}, got {came}.")
+
+
+def check_between(name: str, value, low: float, high: float) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number with ``low <= value <= high``."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
+        raise ValueError(f"{name} must lie between {low} and {high}, got {value!r}.")
+
+
+def check_generator(name: str, rng) -> None:
+    """Raise ``ValueError`` unless ``rng`` is a ``numpy.random.Generator``."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"{name} must be a numpy.random.Generator, got {type(rng).__name__}.")
