@@ -1,0 +1,57 @@
+"""A table of vectors, one for each symbol (chapter ``recurrent_layer``).
+
+y[b, t] = W[x[b, t]]           x (B, T) whole numbers   W (V, D)   y (B, T, D)
+"""
+
+import numpy as np
+
+from rnnbook.checks import check_classes, check_forward_ran, check_positive, check_shape
+
+
+class Embedding:
+    """Looks up row ``x`` of ``weight``; the same as ``torch.nn.Embedding``.
+
+    It is the linear map of a one-hot input, without the zeros being multiplied.
+    ``params``: ``weight`` (num_embeddings, embedding_dim), drawn from the standard normal.
+    Raises ``ValueError`` for a size that is not a whole number of at least 1.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        dtype: type = np.float64,
+        rng: np.random.Generator | None = None,
+    ):
+        check_positive("num_embeddings", num_embeddings)
+        check_positive("embedding_dim", embedding_dim)
+        rng = np.random.default_rng() if rng is None else rng
+        weight = rng.standard_normal((num_embeddings, embedding_dim)).astype(dtype)
+        self.params = {"weight": weight}
+        self.grads: dict[str, np.ndarray] = {}
+        self._x: np.ndarray | None = None
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """``x`` (...) of whole numbers from 0 to V - 1 -> (..., embedding_dim).
+
+        Raises ``ValueError`` for anything else: a negative index would silently count from the end.
+        """
+        weight = self.params["weight"]
+        x = np.asarray(x)
+        check_classes("x", x, len(weight))
+        self._x = x
+        return weight[x]
+
+    def backward(self, doutput: np.ndarray) -> None:
+        """``doutput`` (..., embedding_dim); fills ``grads``. Indices have no gradient.
+
+        dW[v] = sum of dy over all places where x = v
+        """
+        check_forward_ran(self, self._x)
+        weight = self.params["weight"]
+        doutput = np.asarray(doutput, dtype=weight.dtype)
+        check_shape("doutput", doutput, (*self._x.shape, weight.shape[1]))
+        dweight = np.zeros_like(weight)
+        np.add.at(dweight, self._x, doutput)  # unlike +=, adds again where an index is repeated
+        self.grads = {"weight": dweight}

@@ -1,0 +1,65 @@
+"""A linear map, the head of most models (chapter ``recurrent_layer``).
+
+y = x W^T + b           x (..., D)   W (K, D)   b (K)   y (..., K)
+"""
+
+import numpy as np
+
+from rnnbook.checks import check_forward_ran, check_positive, check_shape
+
+
+class Linear:
+    """``y = x W^T + b`` on the last axis, whatever the others are; as ``torch.nn.Linear``.
+
+    ``params``: ``weight`` (out_features, in_features) and ``bias`` (out_features), drawn uniformly
+    from +-1/sqrt(in_features). ``bias=False`` leaves the bias out.
+    Raises ``ValueError`` for a size that is not a whole number of at least 1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: type = np.float64,
+        rng: np.random.Generator | None = None,
+    ):
+        check_positive("in_features", in_features)
+        check_positive("out_features", out_features)
+        rng = np.random.default_rng() if rng is None else rng
+        bound = 1 / np.sqrt(in_features)
+        shapes = {"weight": (out_features, in_features)} | (
+            {"bias": (out_features,)} if bias else {}
+        )
+        self.params = {
+            name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in shapes.items()
+        }
+        self.grads: dict[str, np.ndarray] = {}
+        self._x: np.ndarray | None = None
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """``x`` (..., in_features) -> (..., out_features). ``x`` is kept for the backward pass."""
+        weight = self.params["weight"]
+        x = np.asarray(x, dtype=weight.dtype)
+        check_shape("x", x, (*x.shape[:-1], weight.shape[1]))
+        self._x = x
+        y = x @ weight.T
+        if "bias" in self.params:
+            y += self.params["bias"]
+        return y
+
+    def backward(self, doutput: np.ndarray) -> np.ndarray:
+        """``doutput`` (..., out_features) -> ``dx`` (..., in_features); fills ``grads``.
+
+        dx = dy W        dW = sum over all rows of  dy^T x        db = sum over all rows of  dy
+        """
+        check_forward_ran(self, self._x)
+        weight = self.params["weight"]
+        doutput = np.asarray(doutput, dtype=weight.dtype)
+        check_shape("doutput", doutput, (*self._x.shape[:-1], weight.shape[0]))
+        rows = doutput.reshape(-1, weight.shape[0])
+        self.grads = {"weight": rows.T @ self._x.reshape(-1, weight.shape[1])}
+        if "bias" in self.params:
+            self.grads["bias"] = rows.sum(0)
+        return doutput @ weight
