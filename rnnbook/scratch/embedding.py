@@ -26,7 +26,7 @@ class Embedding:
     ):
         check_positive("num_embeddings", num_embeddings)
         check_positive("embedding_dim", embedding_dim)
-        rng = np.random.default_rng() if rng is None else rng
+        rng = np.random.default_rng(rng)  # a new one for None
         weight = rng.standard_normal((num_embeddings, embedding_dim)).astype(dtype)
         self.params = {"weight": weight}
         self.grads: dict[str, np.ndarray] = {}

@@ -27,7 +27,7 @@ class Linear:
     ):
         check_positive("in_features", in_features)
         check_positive("out_features", out_features)
-        rng = np.random.default_rng() if rng is None else rng
+        rng = np.random.default_rng(rng)  # a new one for None
         bound = 1 / np.sqrt(in_features)
         shapes = {"weight": (out_features, in_features)} | (
             {"bias": (out_features,)} if bias else {}
