@@ -1,0 +1,50 @@
+# Every target first makes the environment in .venv, if it is missing or its pins have changed.
+# Works with GNU make 3.81 (macOS). Without make: README.md, "Windows".
+
+fit    = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+           $$p -c '$(fit)' 2>/dev/null && { echo $$p; break; }; done)
+PY     = $(if $(filter Windows_NT,$(OS)),.venv/Scripts/python,.venv/bin/python)
+
+.DEFAULT_GOAL := help
+.PHONY: help environment book test test-portable notebooks lab bench lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+environment: ## make or repair .venv (the other targets do it by themselves)
+	@python='$(PYTHON)'; test -n "$$python" || { echo "No Python 3.11 or newer was found: install one, or name it, as in 'make book PYTHON=/path/to/python3'." >&2; exit 1; }; \
+	$$python tools/environment.py
+
+book: environment ## build the HTML from the stored notebooks and print the page to open
+	@$(PY) tools/build.py
+
+test: environment ## run every test: library, tools, chapters (nbval, strict), pages in a browser
+	@$(PY) -m pytest -n 2 --dist loadfile
+
+# Other instruction sets, as far as one machine can play them: what is stored must survive them all.
+# NumPy switches off only what it names in __cpu_dispatch__, and ignores other names without a word.
+test-portable: environment ## re-run the notebooks without vector instructions, on one thread and two
+	@features=`$(PY) -c 'from numpy._core._multiarray_umath import __cpu_dispatch__ as d; print(*d)'`; \
+	for threads in 1 2; do \
+	  echo "$$threads thread(s), without $$features"; \
+	  ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Prescott \
+	  NPY_DISABLE_CPU_FEATURES="$$features" OMP_NUM_THREADS=$$threads OPENBLAS_NUM_THREADS=$$threads \
+	  $(PY) -m pytest notebooks -n 2 --dist loadfile || exit 1; \
+	done
+
+notebooks: environment ## bring the notebooks up to date with the text; executes what changed
+	@$(PY) tools/notebooks.py
+
+lab: environment ## open the chapters in JupyterLab
+	@$(PY) -m jupyterlab
+
+bench: environment ## measure the layers against torch.nn
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest benchmarks -o addopts=
+
+lint: environment ## check code and format with ruff
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+clean: ## remove what was built; keeps .venv
+	@rm -rf _build .pytest_cache .hypothesis .ruff_cache .benchmarks build dist
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

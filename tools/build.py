@@ -1,0 +1,91 @@
+"""Build the book: python tools/build.py. The HTML goes to _build/html.
+
+Built from the stored notebooks, executing nothing; every warning is an error. The pages are made in
+a folder beside and take the place of the old ones only when all is well, so a failed build leaves
+the last good HTML. With nothing changed, nothing is done.
+
+Always from scratch: an incremental Sphinx build is silent about the warnings of pages that it does
+not read again, and about the references that a changed page broke in them.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from chapters import ROOT, difference, slugs
+
+OUTPUT = ROOT / "_build" / "html"
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+STAMP = "rnnbook.sha256"  # inside the HTML, so that it is swapped with it
+INPUTS = ["_config.yml", "_toc.yml", "requirements.txt", "constraints.txt"]
+FOLDERS = ["book", "notebooks", "rnnbook", "tools"]  # rnnbook: the pages quote its docstrings
+
+
+def inputs() -> str:
+    """A hash of everything that the pages are made from."""
+    files = [ROOT / name for name in INPUTS]
+    for folder in FOLDERS:
+        files += sorted(p for p in (ROOT / folder).rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        if not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def sphinx(target: Path) -> tuple[int, list[str]]:
+    """Run Jupyter Book into ``target`` with a line of progress; its status and what it said."""
+    options = ["--path-output", str(target), "-W", "-n", "--keep-going"]
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(ROOT), *options]
+    said = []
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout:
+            said.append(line.rstrip())
+            if sys.stdout.isatty() and (step := re.search(r"(\w+ \w+)\.\.\. \[ *(\d+)%\]", line)):
+                print(f"\r  {step[1]}: {step[2]} % ", end="", flush=True)
+    return process.returncode, said
+
+
+def swap(new: Path) -> None:
+    """Put the new pages where the old ones were."""
+    old = new.parent / "old"
+    if OUTPUT.exists():
+        OUTPUT.rename(old)
+    new.rename(OUTPUT)
+
+
+def main() -> None:
+    for slug in slugs():
+        if reason := difference(slug):
+            print(f"Note: {reason}; `make notebooks` brings it up to date.", flush=True)
+    stamp = inputs()
+    page = OUTPUT / "index.html"
+    if (OUTPUT / STAMP).exists() and (OUTPUT / STAMP).read_text(encoding="utf-8") == stamp:
+        return print(f"Nothing has changed since the last build. Open {page}")
+    print("Building the pages: about half a minute.", flush=True)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=OUTPUT.parent, prefix="making-") as folder:
+        status, said = sphinx(Path(folder))
+        new = Path(folder) / "_build" / "html"
+        if status != 0 or not (new / "index.html").exists():
+            problems = [line for line in said if re.search(r"WARNING|ERROR|Error", line)]
+            print("\n" + "\n".join(problems or said[-20:]), file=sys.stderr)
+            kept = "; the last good pages stay in _build/html" if OUTPUT.exists() else ""
+            sys.exit(f"The book was not built: mend what is listed above{kept}.")
+        (new / STAMP).write_text(stamp, encoding="utf-8")
+        swap(new)
+    print(f"\rThe book is built. Open {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What the chapters are, and what each one's figures and numbers depend on.
+
+A chapter has one slug: book/SLUG.md is its text, notebooks/SLUG.ipynb the same text executed. Its
+fingerprint covers all that its stored outputs depend on: its code cells, the modules of rnnbook
+that they reach, the data files that these name, and the pins of the packages that they import.
+"""
+
+import ast
+import hashlib
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+DISTRIBUTION = {"sklearn": "scikit-learn"}  # where a package is imported by another name
+COLAB_CELL = """\
+# On Colab, this installs the book's library; anywhere else it does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    get_ipython().run_line_magic("pip", "install -q git+{url}")"""
+
+
+def slugs(root: Path = ROOT) -> list[str]:
+    """The chapters' slugs, in reading order: what _toc.yml has under notebooks/."""
+    toc = (root / "_toc.yml").read_text(encoding="utf-8")
+    return re.findall(r"^\s*- file: notebooks/([\w-]+)", toc, re.MULTILINE)
+
+
+def text_path(slug: str, root: Path = ROOT) -> Path:
+    return root / "book" / f"{slug}.md"
+
+
+def notebook_path(slug: str, root: Path = ROOT) -> Path:
+    return root / "notebooks" / f"{slug}.ipynb"
+
+
+def read_text(slug: str, root: Path = ROOT) -> nbformat.NotebookNode:
+    """The chapter as its author wrote it: a notebook without outputs."""
+    return jupytext.read(text_path(slug, root), fmt="md:myst")
+
+
+def read_notebook(slug: str, root: Path = ROOT) -> nbformat.NotebookNode | None:
+    """The chapter as it is stored, or None if it was never executed."""
+    path = notebook_path(slug, root)
+    return nbformat.read(path, as_version=4) if path.exists() else None
+
+
+def colab_cell(root: Path = ROOT) -> str:
+    """The first code cell of every chapter, for the repository named in _config.yml."""
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    return COLAB_CELL.format(url=config["repository"]["url"])
+
+
+def visible(cell: nbformat.NotebookNode) -> tuple:
+    """What text and notebook must have in common, cell by cell."""
+    return cell.cell_type, cell.source, dict(cell.metadata)
+
+
+def difference(slug: str, root: Path = ROOT) -> str | None:
+    """Why the stored notebook is not what the present text and code would give, or None."""
+    stored = read_notebook(slug, root)
+    if stored is None:
+        return f"notebooks/{slug}.ipynb does not exist"
+    text = read_text(slug, root)
+    pairs = list(zip(text.cells, stored.cells, strict=False))
+    for number, (ours, theirs) in enumerate(pairs, start=1):
+        if visible(ours) != visible(theirs):
+            return f"cell {number} of notebooks/{slug}.ipynb is not that of book/{slug}.md"
+    if len(text.cells) != len(stored.cells):
+        return f"notebooks/{slug}.ipynb has {len(stored.cells)} cells, its text {len(text.cells)}"
+    if stored.metadata.get("rnnbook", {}).get("fingerprint") != fingerprint(text, root):
+        return f"the code that notebooks/{slug}.ipynb was executed with has changed"
+    return None
+
+
+def fingerprint(notebook: nbformat.NotebookNode, root: Path = ROOT) -> str:
+    """A hash of everything that the outputs of ``notebook`` depend on."""
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    modules, packages = reach("\n".join(cells), root)
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted(modules)}
+    everything = "\n".join([*cells, *sources.values()])
+    for path in sorted((root / "rnnbook").rglob("*.*")):
+        if path.suffix in {".json", ".csv"} and path.stem in everything:
+            sources[path] = path.read_text(encoding="utf-8")
+    names = {DISTRIBUTION.get(package, package).lower() for package in packages}
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = sorted(line for line in lines if line.split("==")[0].lower() in names)
+    parts = [*cells, *pins]
+    for path, source in sources.items():
+        parts += [path.relative_to(root).as_posix(), source]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def reach(code: str, root: Path = ROOT) -> tuple[set[Path], set[str]]:
+    """The files of rnnbook that ``code`` imports, directly or not, and the other packages.
+
+    ``from rnnbook.scratch import LSTM`` reaches the module that LSTM comes from, not the whole
+    package, so that work on one layer leaves the chapters on the others as they are. A package's
+    __init__.py is taken to do nothing but gather names.
+    """
+    modules: set[Path] = set()
+    packages: set[str] = set()
+    seen: set[tuple[str, str | None]] = set()
+
+    def visit(module: str, name: str | None = None) -> None:
+        if (module, name) in seen:
+            return
+        seen.add((module, name))
+        if module.split(".")[0] != "rnnbook":
+            packages.add(module.split(".")[0])
+            return
+        path = root.joinpath(*module.split("."))
+        if path.is_dir():
+            init = path / "__init__.py"
+            tree = ast.parse(init.read_text(encoding="utf-8")) if init.exists() else ast.Module([])
+            if name and ((path / name).is_dir() or (path / f"{name}.py").exists()):
+                return visit(f"{module}.{name}")
+            wanted = [found for found in imports(tree, module) if found[2] == name or not name]
+            for origin, original, _ in wanted or imports(tree, module):
+                visit(origin, original)
+            return
+        path = path.with_suffix(".py")
+        if path.exists() and path not in modules:
+            modules.add(path)
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for origin, original, _ in imports(tree, module.rpartition(".")[0]):
+                visit(origin, original)
+
+    plain = re.sub(r"^\s*[%!].*$", "", code, flags=re.MULTILINE)  # magics are not Python
+    for origin, original, _ in imports(ast.parse(plain), ""):
+        visit(origin, original)
+    for dotted in re.findall(r"\brnnbook(?:\.\w+)+", code):  # attributes, and `python -m` of a cell
+        module, _, name = dotted.rpartition(".")
+        visit(module, name)
+    return modules, packages
+
+
+def imports(tree: ast.AST, package: str) -> list[tuple[str, str | None, str]]:
+    """(module, name in it or None, name here) of every import in ``tree``."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, None, alias.asname or alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            origin = ".".join([*base, node.module or ""]).strip(".") if node.level else node.module
+            found += [(origin, alias.name, alias.asname or alias.name) for alias in node.names]
+    return found

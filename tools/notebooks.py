@@ -1,0 +1,164 @@
+"""Bring the notebooks up to date with their text: python tools/notebooks.py [SLUG ...]
+
+One way, from book/SLUG.md to notebooks/SLUG.ipynb. A chapter is executed only if its fingerprint
+changed (see tools/chapters.py); if only its prose or its tags did, the stored outputs stay. A
+notebook that fails leaves the stored one as it was.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbclient
+import nbformat
+from chapters import (
+    KERNEL,
+    ROOT,
+    colab_cell,
+    difference,
+    fingerprint,
+    notebook_path,
+    read_notebook,
+    read_text,
+    slugs,
+    text_path,
+)
+from jupyter_client.kernelspec import NoSuchKernel
+from watch import Watch
+
+CELL_SECONDS = 600
+
+
+class Failed(Exception):
+    """One sentence: what is wrong with a chapter, and where."""
+
+
+def update(slug: str, root: Path = ROOT) -> str:
+    """Bring one chapter's notebook up to date and say what was done."""
+    if not text_path(slug, root).exists():
+        raise Failed(f"_toc.yml names notebooks/{slug}, but there is no book/{slug}.md.")
+    if difference(slug, root) is None:
+        return "up to date"
+    text = read_text(slug, root)
+    check(text, slug, root)
+    stored = read_notebook(slug, root)
+    mark = {"fingerprint": fingerprint(text, root)}
+    old = stored.metadata.get("rnnbook", {}) if stored else {}
+    if old.get("fingerprint") == mark["fingerprint"]:
+        keep_outputs(text, stored)
+        mark, done = old, "text updated, outputs kept"
+    else:
+        watch = execute(text, slug, root)
+        mark |= {"seconds": round(watch.seconds), "peak_mb": round(watch.peak_mb, -1)}
+        done = f"executed in {mark['seconds']} s with {mark['peak_mb']} MB"
+    clean(text, mark, root)
+    write(text, notebook_path(slug, root))
+    return done
+
+
+def check(text: nbformat.NotebookNode, slug: str, root: Path) -> None:
+    """What must hold before a chapter is worth executing."""
+    kernel = text.metadata.get("kernelspec", {}).get("name")
+    if kernel != KERNEL["name"]:
+        raise Failed(
+            f"book/{slug}.md asks for the kernel {kernel!r}: "
+            f"write `name: {KERNEL['name']}` in its head, the name that every Jupyter knows."
+        )
+    first = next((cell for cell in text.cells if cell.cell_type == "code"), None)
+    if first is None or first.source != colab_cell(root):
+        raise Failed(
+            f"The first code cell of book/{slug}.md is not the one that installs rnnbook on Colab "
+            f"from the repository named in _config.yml: make it\n\n{colab_cell(root)}\n"
+        )
+
+
+def keep_outputs(text: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> None:
+    """Take the outputs of ``stored``, whose code cells have the same sources in the same order."""
+    code = [[c for c in book.cells if c.cell_type == "code"] for book in (text, stored)]
+    for new, old in zip(*code, strict=True):
+        new.outputs, new.execution_count = old.outputs, old.execution_count
+
+
+def execute(book: nbformat.NotebookNode, slug: str, root: Path) -> Watch:
+    """Run all cells in place, as a reader's Jupyter would."""
+    count = len(book.cells)
+
+    def show(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        if sys.stdout.isatty():
+            print(f"\r  {slug}: cell {cell_index + 1} of {count} ", end="", flush=True)
+
+    client = nbclient.NotebookClient(
+        book,
+        timeout=CELL_SECONDS,
+        kernel_name=KERNEL["name"],
+        resources={"metadata": {"path": str(notebook_path(slug, root).parent)}},
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        on_cell_start=show,
+    )
+    notebook_path(slug, root).parent.mkdir(exist_ok=True)
+    try:
+        with client.setup_kernel():
+            watch = Watch(client.km.provisioner.pid)
+            for index, cell in enumerate(book.cells):
+                client.execute_cell(cell, index)
+            watch.stop()
+    except nbclient.exceptions.CellExecutionError as error:
+        print(f"\n{error.traceback}", file=sys.stderr)
+        what = f"{error.ename}: {error.evalue}"
+        raise Failed(f"Cell {index + 1} of book/{slug}.md raised {what}") from None
+    except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
+        raise Failed(f"Cell {index + 1} of book/{slug}.md did not finish: {error}") from None
+    except NoSuchKernel:
+        raise Failed(
+            f"No kernel named {KERNEL['name']!r}: `python tools/environment.py` installs it."
+        ) from None
+    return watch
+
+
+def clean(book: nbformat.NotebookNode, mark: dict, root: Path) -> None:
+    """Leave in the notebook nothing that names the machine, the versions or the hour."""
+    kept = {key: value for key, value in book.metadata.items() if key != "jupytext"}
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    book.metadata = nbformat.from_dict(
+        kept | {"kernelspec": KERNEL, "language_info": language, "rnnbook": mark}
+    )
+    seen: dict[str, int] = {}
+    for cell in book.cells:
+        name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        seen[name] = seen.get(name, 0) + 1
+        cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                output.traceback = [t.replace(f"{root}{os.sep}", "") for t in output.traceback]
+
+
+def write(book: nbformat.NotebookNode, path: Path) -> None:
+    """Replace the stored notebook in one step."""
+    nbformat.validate(book)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(nbformat.writes(book) + "\n")
+    os.chmod(name, 0o644)  # mkstemp makes files that nobody else may read
+    os.replace(name, path)
+
+
+def main(chosen: list[str]) -> None:
+    known = slugs()
+    if unknown := [slug for slug in chosen if slug not in known]:
+        sys.exit(f"No chapter {unknown[0]!r} in _toc.yml, which has: {', '.join(known)}.")
+    chosen = chosen or known
+    for number, slug in enumerate(chosen, 1):
+        print(f"[{number}/{len(chosen)}] {slug}: ", end="", flush=True)
+        try:
+            done = update(slug)
+        except Failed as failure:
+            sys.exit(f"\n{failure} The stored notebook is as it was.")
+        print(f"\r[{number}/{len(chosen)}] {slug}: {done}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
