@@ -1,8 +1,8 @@
 """Renew the third-party files that the site carries: python tools/vendor.py (needs npm).
 
-The site must work from disk with the network off, so MathJax lives in the repository. Only the parts that _config.yml
-loads are kept: TeX input, SVG output (which needs no font files; Firefox refuses fonts on file:// pages) and the MathML that
-screen readers use.
+The site must work from disk with the network off, so MathJax lives in the repository. Only the
+parts that _config.yml loads are kept: TeX input, SVG output (which needs no font files; Firefox
+refuses fonts on file:// pages) and the MathML that screen readers use.
 """
 
 import shutil

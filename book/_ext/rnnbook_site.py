@@ -1,4 +1,4 @@
-"""What the site needs beyond its extensions' settings: solutions as <details>, round brackets around citations."""
+"""What the site needs beyond settings: folded solutions, references as a list, round brackets."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def depart_summary(self: HTML5Translator, node: summary) -> None:
 
 
 class FoldSolutions(SphinxPostTransform):
-    """Turn every solution into <details>: closed without JavaScript, opened by click, key, link or page search.
+    """Turn every solution into <details>: closed without JavaScript, opened by click, key or link.
 
-    sphinx-exercise gives the body of each exercise and solution the same id; those ids go, since an id is unique.
+    sphinx-exercise gives the body of every exercise one id, and of every solution another; an id
+    must be unique, so these go.
     """
 
     formats = ("html",)
@@ -53,15 +54,28 @@ class FoldSolutions(SphinxPostTransform):
         for solution in list(self.document.findall(is_solution_node)):
             title, body = solution.children
             heading = summary()
-            for part in (
-                title.children
-            ):  # a link inside a summary could not be told from the summary's own click
+            for part in title.children:  # without its link: a click on the summary opens it
                 heading += part.children if isinstance(part, nodes.reference) else part
             fold = details("", heading, *body.children, ids=solution["ids"])
-            fold["classes"] = [name for name in solution["classes"] if name != "dropdown"] + [
-                "admonition"
-            ]
+            fold["classes"] = ["admonition", "solution"]
             solution.parent.replace(solution, fold)
+
+
+class ListReferences(SphinxPostTransform):
+    """Turn a bibliography into a list without numbers: the text cites by author and year."""
+
+    formats = ("html",)
+    default_priority = 900  # after sphinxcontrib-bibtex has resolved the citations
+
+    def run(self) -> None:
+        citations = list(self.document.findall(nodes.citation))
+        for parent in {id(entry.parent): entry.parent for entry in citations}.values():
+            entries = [
+                nodes.list_item("", *entry.children[1:], ids=entry["ids"])
+                for entry in parent.findall(nodes.citation)
+            ]
+            parent.children = []
+            parent += nodes.bullet_list("", *entries, classes=["references"])
 
 
 @dataclass
@@ -77,4 +91,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_node(details, html=(visit_details, depart_details))
     app.add_node(summary, html=(visit_summary, depart_summary))
     app.add_post_transform(FoldSolutions)
+    app.add_post_transform(ListReferences)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,26 +1,29 @@
-// Small repairs to the theme, for pages read from disk, on narrow screens and with the keyboard.
+// Small additions to the theme, for pages read from disk, on narrow screens and with the keyboard.
 
 // A browser may not fetch() a neighboring file:// page, so search lists titles there, without excerpts.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
+// A formula wider than its column scrolls in its own box, and the keyboard can reach that box.
+const fitFormulas = () => {
+  document.querySelectorAll("article mjx-container").forEach((formula) => {
+    if (!formula.hasAttribute("display")) {
+      const column = formula.closest("p, li, dd, td, figcaption, h1, h2, h3") ?? formula.parentElement;
+      formula.classList.toggle("wide", formula.firstElementChild.clientWidth > column.clientWidth);
+    }
+    if (formula.scrollWidth > formula.clientWidth + 1) formula.tabIndex = 0;
+    else formula.removeAttribute("tabindex");
+  });
+};
+
 document.addEventListener("DOMContentLoaded", () => {
-  // "Download this page" should save the notebook, not show its JSON.
+  window.MathJax?.startup?.promise?.then(() => {
+    new ResizeObserver(fitFormulas).observe(document.querySelector("article"));
+    document.addEventListener("toggle", fitFormulas, true); // an opened solution
+  });
+
+  // "Download this page" saves the notebook instead of showing its JSON.
   document.querySelectorAll(".btn-download-source-button").forEach((link) => {
     link.removeAttribute("target");
     link.setAttribute("download", "");
   });
-
-  // An equation too wide for its column scrolls in its own box; the keyboard has to reach that box.
-  const boxes = document.querySelectorAll("div.math");
-  const observer = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      const box = target.closest("div.math");
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
-    }
-  });
-  boxes.forEach((box) => observer.observe(box));
-  MathJax.startup?.promise?.then(() =>
-    boxes.forEach((box) => box.querySelectorAll("mjx-container").forEach((child) => observer.observe(child)))
-  );
 });

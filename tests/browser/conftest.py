@@ -1,0 +1,94 @@
+"""One built site, one browser, and one visit to each page, from which all checks read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from visiting import Visit, look_at
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = [
+    os.environ.get("RNNBOOK_BROWSER", ""),
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+]
+QUIET = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def pages_of(node: object) -> list[str]:
+    """Every page named in a part of _toc.yml, in reading order, as `folder/name`."""
+    if isinstance(node, list):
+        return [page for item in node for page in pages_of(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node[key] for key in ("root", "file") if key in node]
+    return own + [page for value in node.values() for page in pages_of(value)]
+
+
+TOC = pages_of(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def toc() -> list[str]:
+    return TOC
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built HTML, built first where it is stale (RNNBOOK_SITE names another)."""
+    if "RNNBOOK_SITE" in os.environ:
+        return Path(os.environ["RNNBOOK_SITE"]).resolve()
+    subprocess.run([sys.executable, "tools/build.py"], cwd=ROOT, check=True)
+    return ROOT / "_build/html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="the browser tests need the package playwright"
+    )
+    program = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium or Chrome found: install one, or name it in RNNBOOK_BROWSER")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=program, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """A fresh page with the network off."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_offline(True)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def visits() -> dict[str, Visit]:
+    return {}
+
+
+@pytest.fixture(params=[*TOC, "search", "genindex"])
+def visit(request: pytest.FixtureRequest, site: Path, browser, visits: dict[str, Visit]) -> Visit:
+    """The one visit to a page; the checks of all tests read from it."""
+    name = request.param
+    if name not in visits:
+        visits[name] = look_at(browser, (site / f"{name}.html").as_uri())
+    return visits[name]
