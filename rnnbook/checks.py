@@ -107,3 +107,9 @@ def check_generator(name: str, rng) -> None:
     """Raise ``ValueError`` unless ``rng`` is a ``numpy.random.Generator``."""
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"{name} must be a numpy.random.Generator, got {type(rng).__name__}.")
+
+
+def check_fraction(name: str, value) -> None:
+    """Raise ``ValueError`` unless ``value`` is at least 0 and below 1."""
+    if not isinstance(value, int | float | np.number) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}.")

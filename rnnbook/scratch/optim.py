@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rnnbook.checks import check_between, check_keys, check_shape
+from rnnbook.checks import check_between, check_fraction, check_keys, check_shape
 
 
 class Optimizer:
@@ -174,8 +174,7 @@ class Adam(Optimizer):
     ):
         super().__init__(params, lr, weight_decay)
         for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {beta!r}.")
+            check_fraction(name, beta)
         check_between("eps", eps, 0, np.inf)
         self.betas, self.eps = betas, eps
 

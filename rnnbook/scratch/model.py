@@ -1,0 +1,191 @@
+"""Layers put together: several recurrent layers, and a whole model (chapter ``worked_example``)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnbook.checks import check_choice, check_forward_ran
+from rnnbook.scratch.regularization import Mode, _pack, _parts
+
+
+class _Composite(Mode):
+    """Parts that answer together: one ``params``, one ``grads``, one mode."""
+
+    def named_parts(self) -> dict[str, object]:
+        """Each part under the prefix of its parameters."""
+        raise NotImplementedError
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """The very arrays of the parts, as ``PART.NAME``; to be changed in place."""
+        return self._collect("params")
+
+    @property
+    def grads(self) -> dict[str, np.ndarray]:
+        """The gradients of the last backward, under the names of ``params``."""
+        return self._collect("grads")
+
+    def _collect(self, what: str) -> dict[str, np.ndarray]:
+        return {
+            self._full_name(prefix, name): array
+            for prefix, part in self.named_parts().items()
+            for name, array in getattr(part, what).items()
+        }
+
+    def _full_name(self, prefix: str, name: str) -> str:
+        return f"{prefix}.{name}"
+
+    def train(self, mode: bool = True):
+        """Switch every part to training (or, with False, to evaluation). Returns itself."""
+        for part in self.named_parts().values():
+            if isinstance(part, Mode):
+                part.train(mode)
+        return super().train(mode)
+
+
+class Stacked(_Composite):
+    """Recurrent layers one upon the other, with something between them; same calls as a layer.
+
+        output^1 = layer_0(x)        output^{k+1} = layer_k(between_k(output^k))
+
+    ``layers`` are single recurrent layers (of one or two directions), ``between`` one module for
+    each gap, or None. With :class:`Dropout` between, this is ``torch.nn.LSTM(num_layers=L,
+    dropout=p)``, parameter names included: nothing is dropped before the first layer, after the
+    last, or on the way through time. The state stacks those of the layers along the first axis.
+    Raises ``ValueError`` when the sizes do not fit or a gap has no module.
+    Source: Zaremba, Sutskever & Vinyals (2014), Recurrent Neural Network Regularization,
+    section 3.2.
+    """
+
+    def __init__(self, layers: Sequence, between: Sequence | None = None):
+        self.layers, self.between = list(layers), None if between is None else list(between)
+        if not self.layers:
+            raise ValueError("layers must hold one layer at least, got none.")
+        if between is not None and len(between) != len(layers) - 1:
+            raise ValueError(
+                f"between must hold {len(layers) - 1} modules for {len(layers)} layers, "
+                f"got {len(between)}."
+            )
+        for k, layer in enumerate(self.layers):
+            if layer.num_layers != 1:
+                raise ValueError(f"layers[{k}] must be a single layer, got {layer.num_layers}.")
+            if layer.hidden_size != self.layers[0].hidden_size:
+                raise ValueError(
+                    f"layers[{k}] must have hidden_size {self.layers[0].hidden_size}, as the first "
+                    f"one, got {layer.hidden_size}."
+                )
+            if k and layer.input_size != _width(self.layers[k - 1]):
+                raise ValueError(
+                    f"layers[{k}] must have input_size {_width(self.layers[k - 1])}, the output "
+                    f"size of the layer before, got {layer.input_size}."
+                )
+        top = self.layers[-1]
+        self.input_size, self.hidden_size = self.layers[0].input_size, top.hidden_size
+        self.num_layers, self.bidirectional = len(self.layers), top.bidirectional
+
+    def named_parts(self) -> dict[str, object]:
+        """Layers as ``l0``, ``l1``, ...; what is between them as ``between.0``, ..."""
+        parts = {f"l{k}": layer for k, layer in enumerate(self.layers)}
+        return parts | {f"between.{k}": module for k, module in enumerate(self.between or [])}
+
+    def _full_name(self, prefix, name):
+        if prefix.startswith("between"):
+            return f"{prefix}.{name}"
+        return name.replace("_l0", f"_{prefix}")  # weight_ih_l0_reverse -> weight_ih_l1_reverse
+
+    def forward(self, x: np.ndarray, state=None, lengths: np.ndarray | None = None):
+        """``x`` (B, T, D) -> ``output`` (B, T, dirs * H), state h or (h, c), each (L * dirs, B, H).
+
+        ``state`` None stands for zeros; ``lengths`` (B,) goes to every layer.
+        """
+        states = self._split(state)
+        finals = []
+        for k, layer in enumerate(self.layers):
+            if k and self.between:
+                x = self.between[k - 1].forward(x)
+            x, final = layer.forward(x, states[k], lengths)
+            finals.append(final)
+        return x, self._join(finals)
+
+    def backward(self, doutput: np.ndarray | None, dstate=None):
+        """``doutput``, ``dstate`` (None: zeros) -> ``dx``, ``dstate0``; fills ``grads``."""
+        dstates = self._split(dstate)
+        dstarts = []
+        for k in reversed(range(len(self.layers))):
+            doutput, dstart = self.layers[k].backward(doutput, dstates[k])
+            dstarts.append(dstart)
+            if k and self.between:
+                doutput = self.between[k - 1].backward(doutput)
+        return doutput, self._join(dstarts[::-1])
+
+    def _split(self, state) -> list:
+        """Each layer's share of a state."""
+        if state is None:
+            return [None] * len(self.layers)
+        ends = np.cumsum([1 + layer.bidirectional for layer in self.layers])
+        for part in _parts(state):
+            if part.shape[0] != ends[-1]:
+                raise ValueError(f"state must have {ends[-1]} rows, got {part.shape[0]}.")
+        shares = [np.split(part, ends[:-1]) for part in _parts(state)]
+        return [_pack(list(share)) for share in zip(*shares, strict=True)]
+
+    @staticmethod
+    def _join(states: list):
+        return _pack([np.concatenate(part) for part in zip(*map(_parts, states), strict=True)])
+
+
+class SequenceModel(_Composite):
+    """A recurrent layer and a head: from sequences to one prediction each, or one for each step.
+
+        many_to="one":    prediction = head(h_T)               (B, K)
+        many_to="many":   prediction = head(output)            (B, T, K)
+
+    ``layer`` is any recurrent layer, ``head`` anything with ``forward`` and ``backward``, for
+    instance :class:`Linear`. With ``embedding``, the input is whole numbers (B, T). "One" takes
+    each sequence's own last state, of the top layer; with two directions the final states of both,
+    side by side: the backward direction's is the one that has read everything, while its output at
+    the last step has seen that step alone. ``params`` and ``grads`` carry the prefixes ``rnn.``,
+    ``head.``, ``embedding.``.
+    Raises ``ValueError`` for another ``many_to``.
+    """
+
+    def __init__(self, layer, head, *, many_to: str = "one", embedding=None):
+        check_choice("many_to", many_to, ("one", "many"))
+        self.rnn, self.head, self.embedding, self.many_to = layer, head, embedding, many_to
+        self._final = None
+
+    def named_parts(self) -> dict[str, object]:
+        """``embedding`` (if there is one), ``rnn``, ``head``."""
+        parts = {} if self.embedding is None else {"embedding": self.embedding}
+        return parts | {"rnn": self.rnn, "head": self.head}
+
+    def forward(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """``x`` (B, T, D), or (B, T) with an embedding -> prediction (B, K) or (B, T, K)."""
+        if self.embedding is not None:
+            x = self.embedding.forward(x)
+        output, self._final = self.rnn.forward(x, lengths=lengths)
+        if self.many_to == "many":
+            return self.head.forward(output)
+        h = _parts(self._final)[0]  # (L * dirs, B, H): the top layer comes last
+        return self.head.forward(np.concatenate(h[-self._directions :], axis=1))
+
+    def backward(self, dprediction: np.ndarray) -> np.ndarray | None:
+        """``dprediction`` -> ``dx`` (None with an embedding); fills ``grads``."""
+        check_forward_ran(self, self._final)
+        dfeatures = self.head.backward(dprediction)
+        if self.many_to == "many":
+            dx, _ = self.rnn.backward(dfeatures)
+        else:
+            dstate = [np.zeros_like(part) for part in _parts(self._final)]
+            dstate[0][-self._directions :] = np.split(dfeatures, self._directions, axis=1)
+            dx, _ = self.rnn.backward(None, _pack(dstate))
+        return dx if self.embedding is None else self.embedding.backward(dx)
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.rnn.bidirectional else 1
+
+
+def _width(layer) -> int:
+    """Features of a layer's output."""
+    return layer.hidden_size * (2 if layer.bidirectional else 1)
