@@ -27,3 +27,15 @@ document.addEventListener("DOMContentLoaded", () => {
     link.setAttribute("download", "");
   });
 });
+
+// Paper is white: the dark theme's pale text would not be read on it.
+const { dataset } = document.documentElement;
+let onScreen; // kept at the first of several beforeprint events
+window.addEventListener("beforeprint", () => {
+  onScreen ??= dataset.theme;
+  dataset.theme = "light";
+});
+window.addEventListener("afterprint", () => {
+  dataset.theme = onScreen;
+  onScreen = undefined;
+});

@@ -178,3 +178,14 @@ def test_paper_shows_the_text_only(site: Path, toc: list[str], tab) -> None:
     assert tab.is_visible("article")
     for furniture in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-footer"):
         assert not tab.is_visible(furniture), furniture
+
+
+def test_paper_is_light_even_from_the_dark_theme(site: Path, toc: list[str], tab) -> None:
+    tab.emulate_media(color_scheme="dark")
+    tab.goto((site / f"{toc[0]}.html").as_uri())
+    theme = "document.documentElement.dataset.theme"
+    tab.evaluate(f"addEventListener('beforeprint', () => (window.printed = {theme}))")
+    assert tab.evaluate(theme) == "dark"
+    tab.pdf()
+    assert tab.evaluate("window.printed") == "light"
+    assert tab.evaluate(theme) == "dark"
