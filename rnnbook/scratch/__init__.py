@@ -1,0 +1,29 @@
+"""Recurrent networks in NumPy, forward and hand-written backward; never imports torch.
+
+Losses, optimizers, schedules and initial weights are functions and classes of their modules:
+``losses.mse``, ``optim.Adam``, ``schedules.cosine``, ``init.orthogonal_``.
+"""
+
+from rnnbook.scratch import init, losses, optim, schedules
+from rnnbook.scratch.embedding import Embedding
+from rnnbook.scratch.linear import Linear
+from rnnbook.scratch.minimal import MinGRU, MinLSTM
+from rnnbook.scratch.model import SequenceModel, Stacked
+from rnnbook.scratch.regularization import Dropout, LayerNorm, VariationalDropout, Zoneout
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "MinGRU",
+    "MinLSTM",
+    "SequenceModel",
+    "Stacked",
+    "VariationalDropout",
+    "Zoneout",
+    "init",
+    "losses",
+    "optim",
+    "schedules",
+]
