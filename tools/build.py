@@ -9,6 +9,7 @@ not read again, and about the references that a changed page broke in them.
 """
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from chapters import ROOT, difference, slugs
+from progress import done, progress
 
 OUTPUT = ROOT / "_build" / "html"
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
@@ -48,20 +50,24 @@ def sphinx(target: Path) -> tuple[int, list[str]]:
         stdin=subprocess.DEVNULL,
         encoding="utf-8",
         errors="replace",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         for line in process.stdout:
-            said.append(line.rstrip())
-            if sys.stdout.isatty() and (step := re.search(r"(\w+ \w+)\.\.\. \[ *(\d+)%\]", line)):
-                print(f"\r  {step[1]}: {step[2]} % ", end="", flush=True)
+            line = re.sub(r"\x1b\[[\d;]*m", "", line.rstrip())  # Jupyter Book insists on colors
+            said.append(line.replace(f"{ROOT}{os.sep}", ""))
+            if step := re.search(r"(\w+ \w+)\.\.\. \[ *(\d+)%\]", line):
+                progress(f"{step[1]}: {step[2]} %")
     return process.returncode, said
 
 
 def swap(new: Path) -> None:
     """Put the new pages where the old ones were."""
-    old = new.parent / "old"
-    if OUTPUT.exists():
-        OUTPUT.rename(old)
-    new.rename(OUTPUT)
+    try:
+        if OUTPUT.exists():
+            OUTPUT.rename(new.parent / "old")
+        new.rename(OUTPUT)
+    except OSError as error:  # Windows: somebody has a page open
+        sys.exit(f"_build/html could not be replaced ({error}): close what uses it and try again.")
 
 
 def main() -> None:
@@ -69,7 +75,7 @@ def main() -> None:
         if reason := difference(slug):
             print(f"Note: {reason}; `make notebooks` brings it up to date.", flush=True)
     stamp = inputs()
-    page = OUTPUT / "index.html"
+    page = (OUTPUT / "index.html").as_uri()
     if (OUTPUT / STAMP).exists() and (OUTPUT / STAMP).read_text(encoding="utf-8") == stamp:
         return print(f"Nothing has changed since the last build. Open {page}")
     print("Building the pages: about half a minute.", flush=True)
@@ -84,7 +90,7 @@ def main() -> None:
             sys.exit(f"The book was not built: mend what is listed above{kept}.")
         (new / STAMP).write_text(stamp, encoding="utf-8")
         swap(new)
-    print(f"\rThe book is built. Open {page}")
+    done(f"The book is built. Open {page}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ def visible(cell: nbformat.NotebookNode) -> tuple:
 
 def difference(slug: str, root: Path = ROOT) -> str | None:
     """Why the stored notebook is not what the present text and code would give, or None."""
+    if not text_path(slug, root).exists():
+        return f"_toc.yml names notebooks/{slug}, and there is no book/{slug}.md"
     stored = read_notebook(slug, root)
     if stored is None:
         return f"notebooks/{slug}.ipynb does not exist"

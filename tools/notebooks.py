@@ -26,6 +26,7 @@ from chapters import (
     text_path,
 )
 from jupyter_client.kernelspec import NoSuchKernel
+from progress import done, progress
 from watch import Watch
 
 CELL_SECONDS = 600
@@ -37,10 +38,11 @@ class Failed(Exception):
 
 def update(slug: str, root: Path = ROOT) -> str:
     """Bring one chapter's notebook up to date and say what was done."""
-    if not text_path(slug, root).exists():
-        raise Failed(f"_toc.yml names notebooks/{slug}, but there is no book/{slug}.md.")
-    if difference(slug, root) is None:
+    reason = difference(slug, root)
+    if reason is None:
         return "up to date"
+    if not text_path(slug, root).exists():
+        raise Failed(f"{reason}.")
     text = read_text(slug, root)
     check(text, slug, root)
     stored = read_notebook(slug, root)
@@ -48,14 +50,14 @@ def update(slug: str, root: Path = ROOT) -> str:
     old = stored.metadata.get("rnnbook", {}) if stored else {}
     if old.get("fingerprint") == mark["fingerprint"]:
         keep_outputs(text, stored)
-        mark, done = old, "text updated, outputs kept"
+        mark, outcome = old, "text updated, outputs kept"
     else:
         watch = execute(text, slug, root)
         mark |= {"seconds": round(watch.seconds), "peak_mb": round(watch.peak_mb, -1)}
-        done = f"executed in {mark['seconds']} s with {mark['peak_mb']} MB"
+        outcome = f"executed in {mark['seconds']} s with {mark['peak_mb']} MB"
     clean(text, mark, root)
     write(text, notebook_path(slug, root))
-    return done
+    return outcome
 
 
 def check(text: nbformat.NotebookNode, slug: str, root: Path) -> None:
@@ -86,8 +88,7 @@ def execute(book: nbformat.NotebookNode, slug: str, root: Path) -> Watch:
     count = len(book.cells)
 
     def show(cell: nbformat.NotebookNode, cell_index: int) -> None:
-        if sys.stdout.isatty():
-            print(f"\r  {slug}: cell {cell_index + 1} of {count} ", end="", flush=True)
+        progress(f"{slug}: cell {cell_index + 1} of {count}")
 
     client = nbclient.NotebookClient(
         book,
@@ -97,6 +98,7 @@ def execute(book: nbformat.NotebookNode, slug: str, root: Path) -> Watch:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # not every kernel's word on its own transport
         on_cell_start=show,
     )
     notebook_path(slug, root).parent.mkdir(exist_ok=True)
@@ -108,8 +110,8 @@ def execute(book: nbformat.NotebookNode, slug: str, root: Path) -> Watch:
             watch.stop()
     except nbclient.exceptions.CellExecutionError as error:
         print(f"\n{error.traceback}", file=sys.stderr)
-        what = f"{error.ename}: {error.evalue}"
-        raise Failed(f"Cell {index + 1} of book/{slug}.md raised {what}") from None
+        what = f"{error.ename}: {error.evalue}".rstrip(":. ")
+        raise Failed(f"Cell {index + 1} of book/{slug}.md raised {what}.") from None
     except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
         raise Failed(f"Cell {index + 1} of book/{slug}.md did not finish: {error}") from None
     except NoSuchKernel:
@@ -152,12 +154,13 @@ def main(chosen: list[str]) -> None:
         sys.exit(f"No chapter {unknown[0]!r} in _toc.yml, which has: {', '.join(known)}.")
     chosen = chosen or known
     for number, slug in enumerate(chosen, 1):
-        print(f"[{number}/{len(chosen)}] {slug}: ", end="", flush=True)
+        place = f"[{number}/{len(chosen)}] {slug}"
+        progress(place)
         try:
-            done = update(slug)
+            done(f"{place}: {update(slug)}")
         except Failed as failure:
-            sys.exit(f"\n{failure} The stored notebook is as it was.")
-        print(f"\r[{number}/{len(chosen)}] {slug}: {done}", flush=True)
+            done(f"{place}: failed")
+            sys.exit(f"{failure} The stored notebook is as it was.")
 
 
 if __name__ == "__main__":
