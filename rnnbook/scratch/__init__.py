@@ -9,15 +9,18 @@ from rnnbook.scratch.embedding import Embedding
 from rnnbook.scratch.linear import Linear
 from rnnbook.scratch.minimal import MinGRU, MinLSTM
 from rnnbook.scratch.model import SequenceModel, Stacked
+from rnnbook.scratch.recurrent_layer import RNN, RNNCell
 from rnnbook.scratch.regularization import Dropout, LayerNorm, VariationalDropout, Zoneout
 
 __all__ = [
+    "RNN",
     "Dropout",
     "Embedding",
     "LayerNorm",
     "Linear",
     "MinGRU",
     "MinLSTM",
+    "RNNCell",
     "SequenceModel",
     "Stacked",
     "VariationalDropout",

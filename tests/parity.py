@@ -1,0 +1,71 @@
+"""Compare a scratch layer with its torch.nn twin: values and every gradient."""
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def parts(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def random_state(layer, batch, rng):
+    """Initial state of the right kind: h alone, or (h, c)."""
+    shape = (layer.num_layers * layer.directions, batch, layer.hidden_size)
+    state = tuple(rng.standard_normal(shape) for _ in layer.cell_class.state_names)
+    return state if len(state) > 1 else state[0]
+
+
+def run_scratch(layer, x, state, lengths, doutput, dstate):
+    """All that a layer returns and computes, under names."""
+    output, final = layer.forward(x, state, lengths)
+    dx, dinitial = layer.backward(doutput, dstate)
+    return named(output, final, dx, dinitial, layer.grads)
+
+
+def named(output, final, dx, dinitial, grads):
+    results = {"output": output, "dx": dx}
+    results |= {f"final {k}": part for k, part in enumerate(parts(final))}
+    results |= {f"dinitial {k}": part for k, part in enumerate(parts(dinitial))}
+    return results | grads
+
+
+def run_torch(module, x, state, lengths, doutput, dstate):
+    """The same from a torch module with the interface of torch.nn.LSTM(batch_first=True)."""
+    x = torch.tensor(x, requires_grad=True)
+    initial = tuple(torch.tensor(part, requires_grad=True) for part in parts(state))
+    given = initial if len(initial) > 1 else initial[0]
+    if lengths is None:
+        output, final = module(x, given)
+    else:
+        packed = pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
+        packed, final = module(packed, given)
+        output, _ = pad_packed_sequence(packed, True, total_length=x.shape[1])
+    loss = 0
+    if doutput is not None:
+        loss = loss + (output * torch.tensor(doutput)).sum()
+    if dstate is not None:
+        for part, dpart in zip(parts(final), parts(dstate), strict=True):
+            loss = loss + (part * torch.tensor(dpart)).sum()
+    module.zero_grad()
+    loss.backward()
+    result = named(
+        output.detach(),
+        tuple(part.detach() for part in parts(final)),
+        x.grad,
+        tuple(torch.zeros_like(part) if part.grad is None else part.grad for part in initial),
+        {name: parameter.grad for name, parameter in module.named_parameters()},
+    )
+    return {name: array.numpy() for name, array in result.items()}
+
+
+def copy_weights(layer, module):
+    """Give a torch module the weights of a scratch layer."""
+    module.load_state_dict({name: torch.tensor(array) for name, array in layer.params.items()})
+
+
+def assert_agree(result, expected, tolerance=1e-10):
+    assert result.keys() == expected.keys()
+    for name, array in expected.items():
+        assert result[name].shape == array.shape, name
+        assert np.abs(result[name] - array).max() <= tolerance, name
