@@ -136,7 +136,8 @@ def reach(code: str, root: Path = ROOT) -> tuple[set[Path], set[str]]:
     plain = re.sub(r"^\s*[%!].*$", "", code, flags=re.MULTILINE)  # magics are not Python
     for origin, original, _ in imports(ast.parse(plain), ""):
         visit(origin, original)
-    for dotted in re.findall(r"\brnnbook(?:\.\w+)+", code):  # attributes, and `python -m` of a cell
+    elsewhere = re.sub(r"^\s*(from|import)\b.*$", "", plain, flags=re.MULTILINE)
+    for dotted in re.findall(r"\brnnbook(?:\.\w+)+", elsewhere):  # attributes, `python -m`
         module, _, name = dotted.rpartition(".")
         visit(module, name)
     return modules, packages

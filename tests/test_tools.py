@@ -1,0 +1,366 @@
+"""The tools, used as a person would: on a small book of their own, with the mistakes one makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import chapters
+import environment
+import nbformat
+import psutil
+import pytest
+from watch import Watch
+
+import notebooks
+
+ROOT = chapters.ROOT
+HEAD = """\
+---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# A chapter
+
+"""
+CELL = "```{{code-cell}} ipython3\n{}\n```\n\n"
+
+
+def chapter(*cells: str) -> str:
+    return HEAD + "Words.\n\n".join(CELL.format(cell) for cell in cells)
+
+
+@pytest.fixture
+def house(tmp_path) -> Path:
+    """A book of one chapter, `one`, beside a library of three modules."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/one\n"
+    )
+    (tmp_path / "_config.yml").write_text(
+        "title: A book\nonly_build_toc_files: true\nexclude_patterns: [_build, tools]\n"
+        "execute:\n  execute_notebooks: 'off'\nrepository:\n  url: https://github.com/someone/book\n"
+    )
+    (tmp_path / "requirements.txt").write_text("-c constraints.txt\nnumpy==1\nscikit-learn==2\n")
+    (tmp_path / "constraints.txt").write_text("six==1\n")
+    (tmp_path / "book/index.md").write_text("# A book\n\nSee {doc}`/notebooks/one`.\n")
+    colab = chapters.colab_cell(tmp_path)
+    (tmp_path / "book/one.md").write_text(chapter(colab, "print('hello')"))
+    layers = tmp_path / "rnnbook/layers"
+    layers.mkdir(parents=True)
+    (tmp_path / "rnnbook/__init__.py").write_text("")
+    (tmp_path / "rnnbook/checks.py").write_text("import numpy as np\n")
+    (layers / "__init__.py").write_text("from .lstm import LSTM\nfrom .gru import GRU as Gated\n")
+    (layers / "lstm.py").write_text("from rnnbook.checks import np\n")
+    (layers / "gru.py").write_text("import sklearn\nfrom . import lstm\n")
+    return tmp_path
+
+
+def names(house: Path, code: str) -> tuple[set[str], set[str]]:
+    modules, packages = chapters.reach(code, house)
+    return {path.stem for path in modules}, packages
+
+
+@pytest.mark.parametrize(
+    ("code", "modules", "packages"),
+    [
+        ("import torch", set(), {"torch"}),
+        ("from rnnbook.layers import LSTM", {"lstm", "checks"}, {"numpy"}),
+        ("from rnnbook.layers import Gated", {"gru", "lstm", "checks"}, {"numpy", "sklearn"}),
+        ("from rnnbook.layers import gru", {"gru", "lstm", "checks"}, {"numpy", "sklearn"}),
+        ("import rnnbook.layers", {"gru", "lstm", "checks"}, {"numpy", "sklearn"}),
+        ("import rnnbook", set(), set()),
+        ("%matplotlib inline\nfrom rnnbook import checks", {"checks"}, {"numpy"}),
+        ("run('-m', 'rnnbook.checks')", {"checks"}, {"numpy"}),
+    ],
+)
+def test_reach_follows_names_not_packages(house, code, modules, packages):
+    assert names(house, code) == (modules, packages)
+
+
+def test_reach_of_the_real_library():
+    modules, packages = chapters.reach("from rnnbook.scratch.optim import Adam")
+    assert ROOT / "rnnbook/checks.py" in modules
+    assert not {"torch", "matplotlib"} & packages
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "matters"),
+    [
+        ("rnnbook/layers/lstm.py", "np", "np as np", True),
+        ("rnnbook/layers/gru.py", "sklearn", "sklearn as s", False),
+        ("rnnbook/checks.py", "np", "np\n", True),
+        ("requirements.txt", "numpy==1", "numpy==1.1", True),
+        ("requirements.txt", "scikit-learn==2", "scikit-learn==3", False),
+        ("book/one.md", "hello", "Hello", True),
+        ("book/one.md", "Words", "Other words", False),
+        ("results.json", "", "{}", False),
+        ("rnnbook/memory.json", "", "{}", True),
+    ],
+)
+def test_fingerprint_covers_what_the_outputs_depend_on(house, path, old, new, matters):
+    one = house / "book/one.md"
+    code = "from rnnbook.layers import LSTM\nresult = 'memory'\nprint('hello')"
+    one.write_text(chapter(chapters.colab_cell(house), code))
+    before = chapters.fingerprint(chapters.read_text("one", house), house)
+    changed = house / path
+    changed.write_text(changed.read_text().replace(old, new) if changed.exists() else new)
+    after = chapters.fingerprint(chapters.read_text("one", house), house)
+    assert (before != after) == matters
+
+
+def test_notebook_follows_its_text(house):
+    assert "does not exist" in chapters.difference("one", house)
+    assert notebooks.update("one", house).startswith("executed")
+    assert notebooks.update("one", house) == "up to date"
+    stored = chapters.read_notebook("one", house)
+    assert stored.cells[-1].outputs[0].text == "hello\n"
+    assert set(stored.metadata) == {"kernelspec", "language_info", "rnnbook"}
+    assert not any("execution" in cell.metadata for cell in stored.cells)
+
+    text = house / "book/one.md"
+    text.write_text(text.read_text().replace("Words", "Other words"))
+    assert "is not that of" in chapters.difference("one", house)
+    assert notebooks.update("one", house) == "text updated, outputs kept"
+    assert chapters.difference("one", house) is None
+    kept = chapters.read_notebook("one", house)
+    assert kept.cells[-1] == stored.cells[-1]
+    assert "Other words" in kept.cells[2].source
+
+
+def test_notebook_that_fails_leaves_the_stored_one(house, capsys):
+    stored = house / "notebooks/one.ipynb"
+    stored.write_text(nbformat.writes(nbformat.v4.new_notebook()))
+    before = stored.read_bytes()
+    (house / "book/one.md").write_text(chapter(chapters.colab_cell(house), "1 / 0"))
+    with pytest.raises(
+        notebooks.Failed, match=r"Cell 4 of book/one\.md raised ZeroDivisionError: .*\.$"
+    ):
+        notebooks.update("one", house)
+    assert "1 / 0" in capsys.readouterr().err
+    assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: python3", "name: python311", "kernel 'python311'"),
+        ("someone/book", "someone/fork", "first code cell"),
+    ],
+)
+def test_what_is_not_worth_executing(house, old, new, message):
+    text = house / "book/one.md"
+    text.write_text(text.read_text().replace(old, new))
+    with pytest.raises(notebooks.Failed, match=message):
+        notebooks.update("one", house)
+    assert not (house / "notebooks/one.ipynb").exists()
+
+
+def test_chapter_without_text(house):
+    (house / "book/one.md").unlink()
+    with pytest.raises(notebooks.Failed, match=r"there is no book/one\.md"):
+        notebooks.update("one", house)
+
+
+def test_unknown_chapter_is_told_with_the_known_ones():
+    with pytest.raises(SystemExit, match=r"No chapter 'lsmt' in _toc\.yml, which has: \w+"):
+        notebooks.main(["lsmt"])
+
+
+def test_paths_of_this_machine_are_taken_out_of_tracebacks(house):
+    lines = [f"File {house}{os.sep}rnnbook{os.sep}checks.py:30"]
+    output = nbformat.v4.new_output("error", ename="E", evalue="e", traceback=lines)
+    cell = nbformat.v4.new_code_cell("1 / 0", outputs=[output])
+    book = nbformat.v4.new_notebook(cells=[cell])
+    notebooks.clean(book, {}, house)
+    assert book.cells[0].outputs[0].traceback == [f"File rnnbook{os.sep}checks.py:30"]
+
+
+def build(house: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "tools/build.py"]
+    return subprocess.run(command, cwd=house, capture_output=True, text=True, encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_failed_build_leaves_the_last_good_pages(house):
+    shutil.copytree(ROOT / "tools", house / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One\n\nFine.")])
+    nbformat.write(first, house / "notebooks/one.ipynb")
+    done = build(house)
+    assert done.returncode == 0, done.stderr
+    assert "`make notebooks`" in done.stdout  # the stub was never executed
+    page = house / "_build/html/notebooks/one.html"
+    assert done.stdout.strip().endswith((house / "_build/html/index.html").as_uri())
+    assert "Nothing has changed" in build(house).stdout
+
+    good = page.read_bytes()
+    first.cells[0].source = "# One\n\n{ref}`nowhere`"
+    nbformat.write(first, house / "notebooks/one.ipynb")
+    for _ in range(2):  # the second failure must not pass for success
+        failed = build(house)
+        assert failed.returncode == 1
+        assert "undefined label: 'nowhere'" in failed.stderr
+        last = failed.stderr.strip().splitlines()[-1]
+        assert last.startswith("The book was not built")
+        assert "_build/html" in last
+    assert page.read_bytes() == good
+    assert [path.name for path in (house / "_build").iterdir()] == ["html"]
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """`environment` on an empty folder, where steps are noted instead of run."""
+    steps: list[list[str]] = []
+
+    def noted(arguments, **_):
+        steps.append(arguments)
+        if "venv" in arguments:
+            environment.VENV_PYTHON.parent.mkdir(parents=True)
+            environment.VENV_PYTHON.touch()
+        return subprocess.CompletedProcess(arguments, 0, b"", b"")
+
+    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(environment, "VENV_PYTHON", tmp_path / ".venv/bin/python")
+    monkeypatch.setattr(environment, "DONE", tmp_path / ".venv/installed.sha256")
+    monkeypatch.setattr(environment, "has_gpu", lambda: True)
+    monkeypatch.setattr(environment.subprocess, "run", noted)
+    monkeypatch.setattr(sys, "argv", ["environment.py"])
+    return steps
+
+
+def test_environment_is_made_once_and_again_for_other_pins(fresh, tmp_path, monkeypatch):
+    environment.main()
+    assert [step[2] for step in fresh] == ["venv", "pip", "pip"]
+    environment.main()
+    assert len(fresh) == 3
+    pins = tmp_path / "requirements.txt"
+    pins.write_text("torch==1.0\n")
+    monkeypatch.setattr(environment, "PINS", [pins, pins])
+    environment.main()
+    assert len(fresh) > 3
+
+
+def test_interrupted_install_is_not_taken_for_a_finished_one(fresh, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    install = environment.install
+    monkeypatch.setattr(environment, "install", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        environment.main()
+    assert not environment.DONE.exists()
+    monkeypatch.setattr(environment, "install", install)
+    environment.main()
+    assert environment.DONE.exists()
+
+
+def test_environment_here_installs_into_this_python(fresh, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["environment.py", "--here"])
+    environment.main()
+    assert {step[0] for step in fresh} == {sys.executable}
+    assert not environment.DONE.exists()
+
+
+def test_old_python_is_told_so(fresh, monkeypatch):
+    monkeypatch.setattr(environment, "OLDEST", (99, 0))
+    with pytest.raises(SystemExit, match=r"^rnnbook needs Python 99\.0 or newer, .*PYTHON="):
+        environment.main()
+    assert not fresh
+
+
+def test_unknown_option_is_told_so(fresh, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["environment.py", "--hear"])
+    with pytest.raises(SystemExit, match="'--hear'"):
+        environment.main()
+
+
+def test_python_without_venv_is_told_so(fresh, monkeypatch):
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="apt install python3-venv"):
+        environment.main()
+
+
+def test_failing_step_ends_with_one_sentence(capfd):
+    command = [sys.executable, "-c", "print('pip says'); raise SystemExit(3)"]
+    with pytest.raises(SystemExit, match=r"^pip says\s+Installing x failed: try again\.$"):
+        environment.run("Installing x", command, "try again.", quiet=True)
+    assert "Installing x" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reachable", "installs"), [(True, 1), (False, 0), (subprocess.TimeoutExpired("uv", 30), 0)]
+)
+def test_cpu_torch_only_where_its_index_answers(monkeypatch, capsys, reachable, installs):
+    calls = []
+
+    def answer(arguments, **_):
+        calls.append(arguments)
+        if "--dry-run" in arguments and isinstance(reachable, Exception):
+            raise reachable
+        status = 0 if reachable or "--dry-run" not in arguments else 2
+        return subprocess.CompletedProcess(arguments, status, "", "")
+
+    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(environment, "has_gpu", lambda: False)
+    monkeypatch.setattr(environment.subprocess, "run", answer)
+    environment.install_cpu_torch("python")
+    from_index = [c for c in calls if "--torch-backend=cpu" in c and "--dry-run" not in c]
+    assert len(from_index) == installs
+    assert ("does not answer" in capsys.readouterr().out) == (installs == 0)
+
+
+def test_pins_are_exact_consistent_and_name_no_host():
+    wanted = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    brought = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pins = [line for line in wanted.splitlines() if line and not line.startswith(("#", "-c"))]
+    for pin in pins:
+        assert re.fullmatch(r"[\w-]+==[\w.]+", pin)
+        assert pin in brought.splitlines() or pin.startswith("torch==")
+    assert "://" not in wanted + brought
+    assert "file:" not in wanted + brought
+    assert not re.search(r"^(torch|triton|cuda|nvidia)", brought, re.MULTILINE)
+
+
+def test_watch_sees_memory_that_a_child_held():
+    hold = "import time; block = bytearray(300_000_000); time.sleep(0.5)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        watch = Watch(process.pid, interval=0.02)
+        process.wait()
+        watch.stop()
+    assert 300 < watch.peak_mb < 600
+    assert watch.seconds > 0.5
+
+
+def test_watch_of_a_process_that_ended():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        handle = psutil.Process(process.pid)
+        watch = Watch(process.pid, interval=0.01)
+        process.wait()
+    assert not handle.is_running()
+    watch.stop()
+    assert watch.peak_mb < 200
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_help_lists_the_targets():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for target in ("book", "test", "test-portable", "notebooks", "lab", "bench", "clean"):
+        assert re.search(rf"^make {target} +\w", listed, re.MULTILINE)
+
+
+def test_every_text_has_its_place_in_the_book():
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    pages = set(re.findall(r"(?:root|file): (\S+)", toc))
+    for path in (ROOT / "book").glob("*.md"):
+        assert pages & {f"book/{path.stem}", f"notebooks/{path.stem}"}, f"{path.name}: no place"
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{path.stem}" in pages, f"{path.name} is no chapter"
