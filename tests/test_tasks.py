@@ -352,15 +352,15 @@ def test_embedded_reber_repeats_its_second_symbol(rng):
 @pytest.mark.parametrize("embedded", [True, False])
 def test_reber_entropy_by_enumeration(embedded):
     automaton = tasks.reber_automaton(embedded=embedded)
-    strings = list(automaton.strings(28))
+    strings = list(automaton.strings(30))
     probabilities = np.array([p for _, p in strings])
     assert len({string for string, _ in strings}) == len(strings)
-    assert probabilities.sum() == pytest.approx(1, abs=0.01)
+    assert probabilities.sum() == pytest.approx(1, abs=2e-3)
     assert -np.sum(probabilities * np.log(probabilities)) == pytest.approx(
-        automaton.entropy(), rel=1e-3
+        automaton.entropy(), rel=0.01
     )
     lengths = np.array([len(string) for string, _ in strings])
-    assert probabilities @ lengths == pytest.approx(automaton.expected_length(), rel=1e-3)
+    assert probabilities @ lengths == pytest.approx(automaton.expected_length(), rel=0.01)
 
 
 def test_reber_by_hand():

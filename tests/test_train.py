@@ -1,0 +1,533 @@
+"""The training loop, for both families; kills and resumption in real processes.
+
+Run as a script (``test_train.py FAMILY CHECKPOINT OUT [KILL]``) it trains, saves its weights to
+OUT, and kills itself by SIGKILL where KILL says: "step N" within step N, "write N" while the Nth
+checkpoint is complete on disk but not yet in its place.
+"""
+
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rnnbook.checkpoint
+from rnnbook import tasks
+from rnnbook.checkpoint import load_tree, save_tree, write_atomically
+from rnnbook.scratch import losses, optim, schedules
+from rnnbook.scratch.linear import Linear
+from rnnbook.scratch.minimal import MinGRU
+from rnnbook.scratch.model import SequenceModel, Stacked
+from rnnbook.scratch.regularization import Dropout
+from rnnbook.train import History, TrainingDiverged, evaluate, fit
+
+FAMILIES = ["scratch", "torch"]
+
+
+def make(family, seed=0, hidden=7):
+    """Model, loss and optimizer for the adding problem."""
+    if family == "scratch":
+        rng = np.random.default_rng(seed)
+        layers = [MinGRU(2, hidden, rng=rng), MinGRU(hidden, hidden, rng=rng)]
+        between = [Dropout(0.2, rng=np.random.default_rng(5))]
+        model = SequenceModel(Stacked(layers, between), Linear(hidden, 1, rng=rng))
+        return model, losses.mse, optim.Adam(model.params, lr=0.01)
+    import torch
+
+    torch.manual_seed(seed)
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(2, hidden, batch_first=True)
+            self.dropout, self.head = torch.nn.Dropout(0.2), torch.nn.Linear(hidden, 1)
+
+        def forward(self, x):
+            return self.head(self.dropout(self.rnn(x)[0][:, -1]))
+
+    model = Model()
+    return model, torch.nn.functional.mse_loss, torch.optim.Adam(model.parameters(), lr=0.01)
+
+
+def weights(model):
+    if hasattr(model, "state_dict"):
+        return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    return {name: array.copy() for name, array in model.params.items()}
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
+
+
+def problem():
+    rng = np.random.default_rng(1)
+    return tasks.adding_problem(50, 6, rng), tasks.adding_problem(30, 6, rng)
+
+
+def train(family, epochs=5, *, wrap=lambda loss: loss, parts=None, **options):
+    """One run; everything that ``fit`` does is switched on."""
+    model, loss, optimizer = parts or make(family)
+    data, validation = problem()
+    settings = {
+        "validation": validation,
+        "rng": np.random.default_rng(3),
+        "batch_size": 16,
+        "max_norm": 0.5,
+        "schedule": schedules.cosine(40, floor=0.1),
+    } | options
+    history = fit(model, data, loss=wrap(loss), optimizer=optimizer, epochs=epochs, **settings)
+    return model, history
+
+
+# The loop
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_learns_and_keeps_the_history(family):
+    model, loss, optimizer = make(family, hidden=16)
+    rng = np.random.default_rng(0)
+    data, validation = tasks.adding_problem(400, 4, rng), tasks.adding_problem(100, 4, rng)
+    history = fit(
+        model,
+        data,
+        loss=loss,
+        optimizer=optimizer,
+        epochs=25,
+        validation=validation,
+        rng=rng,
+    )
+    steps = math.ceil(400 / 32)
+    assert len(history.loss) == len(history.gradient_norm) == 25 * steps
+    assert history.epochs == len(history.validation_loss) == 25
+    assert history.train_loss[3] == pytest.approx(np.mean(history.loss[3 * steps : 4 * steps]))
+    assert min(history.validation_loss) < tasks.adding_problem_baseline() / 3
+    assert evaluate(model, validation, loss=loss) == pytest.approx(min(history.validation_loss))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_loop_is_the_loop_that_one_writes_by_hand(family):
+    """Order of the data, clipping, schedule and update, repeated here in plain sight."""
+    batch = problem()[0]
+    trained, history = train(family, 3, validation=None)
+    model, loss, optimizer = make(family)
+    rng, schedule, step, norms = np.random.default_rng(3), schedules.cosine(40, floor=0.1), 0, []
+    for _ in range(3):
+        order = rng.permutation(50)
+        for start in range(0, 50, 16):
+            index = order[start : start + 16]
+            x, target = batch.x[index], batch.target[index]
+            if family == "scratch":
+                _, dprediction = loss(model.forward(x), target)
+                model.backward(dprediction)
+                norms.append(optim.clip_grad_norm(model.grads, 0.5))
+                optimizer.lr = 0.01 * schedule(step)
+                optimizer.step(model.grads)
+            else:
+                import torch
+
+                optimizer.zero_grad()
+                as_float = torch.tensor(x, dtype=torch.float32), torch.tensor(target).float()
+                loss(model(as_float[0]), as_float[1]).backward()
+                norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)))
+                optimizer.param_groups[0]["lr"] = 0.01 * schedule(step)
+                optimizer.step()
+            step += 1
+    assert equal(weights(model), weights(trained))
+    assert history.gradient_norm == norms
+    assert max(norms) > 0.5  # or clipping would not have been tested
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_best_weights_are_restored_and_patience_stops(family):
+    """A learning rate that grows without bound makes validation worse after a few steps."""
+    parts = make(family)
+    model, history = train(
+        family, 60, parts=parts, patience=3, schedule=lambda step: 1.0 if step < 20 else 100.0
+    )
+    assert history.epochs == history.best_epoch + 4 < 60
+    validation = problem()[1]
+    best = evaluate(model, validation, loss=parts[1])
+    assert best == pytest.approx(min(history.validation_loss))
+    assert best < history.validation_loss[-1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_learning_rate_is_given_back(family):
+    parts = make(family)
+    train(family, 2, parts=parts, schedule=schedules.cosine(8))
+    optimizer = parts[2]
+    rate = optimizer.lr if family == "scratch" else optimizer.param_groups[0]["lr"]
+    assert rate == 0.01
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_function_draws_fresh_data(family):
+    model, loss, optimizer = make(family)
+    drawn = []
+
+    def data(rng):
+        drawn.append(tasks.adding_problem(8, 5, rng))
+        return drawn[-1]
+
+    rng = np.random.default_rng(2)
+    history = fit(model, data, loss=loss, optimizer=optimizer, epochs=2, steps_per_epoch=3, rng=rng)
+    assert len(drawn) == len(history.loss) == 6
+    again = np.random.default_rng(2)
+    for batch in drawn:
+        np.testing.assert_array_equal(batch.x, tasks.adding_problem(8, 5, again).x)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_masks_and_lengths_reach_model_and_loss(family):
+    batch = tasks.counting_language(20, np.random.default_rng(0), most_n=5)
+    seen = []
+    if family == "scratch":
+        from rnnbook.scratch.embedding import Embedding
+
+        model = SequenceModel(MinGRU(4, 6), Linear(6, 3), many_to="many", embedding=Embedding(3, 4))
+        optimizer = optim.Adam(model.params)
+
+        def loss(logits, target, mask):
+            seen.append((target.shape, mask.sum()))
+            return losses.softmax_cross_entropy(logits, target, mask)
+    else:
+        import torch
+
+        class Model(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.head = torch.nn.Embedding(3, 4), torch.nn.Linear(4, 3)
+
+            def forward(self, x, lengths):
+                assert lengths.shape == (len(x),)
+                return self.head(self.embedding(x))
+
+        model = Model()
+        optimizer = torch.optim.Adam(model.parameters())
+
+        def loss(logits, target, mask):
+            seen.append((tuple(target.shape), int(mask.sum())))
+            return torch.nn.functional.cross_entropy(logits[mask], target[mask])
+
+    whole = evaluate(model, batch, loss=loss)
+    seen.clear()
+    in_parts = evaluate(model, batch, loss=loss, batch_size=7)
+    assert in_parts == pytest.approx(whole)  # parts weigh by their unmasked targets
+    assert sum(count for _, count in seen) == batch.mask.sum()
+    fit(model, batch, loss=loss, optimizer=optimizer, epochs=1, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_evaluation_is_without_dropout_and_training_with(family):
+    model, loss, _ = make(family)
+    data = problem()[0]
+    assert evaluate(model, data, loss=loss) == evaluate(model, data, loss=loss)
+    assert model.training
+
+
+def test_a_nan_validation_loss_is_never_the_best():
+    history = History(train_loss=[1.0] * 3, validation_loss=[2.0, math.nan, 1.0])
+    assert history.best_epoch == 2
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_divergence_names_the_step_and_leaves_the_last_good_weights(family, value):
+    before = []
+    parts = make(family)
+
+    def wrap(loss):
+        count = iter(range(100))
+
+        def broken(prediction, target):
+            result = loss(prediction, target)
+            if next(count) < 6:
+                return result
+            before.append(weights(parts[0]))
+            return (value, result[1]) if family == "scratch" else result * value
+
+        return broken
+
+    with pytest.raises(TrainingDiverged) as caught:
+        train(family, parts=parts, wrap=wrap, validation=None)
+    error = caught.value
+    assert error.step == 6
+    assert f"step 6: the loss is {value}" in str(error)
+    assert f"last good step was {error.last_gradient_norm:.3g}" in str(error)
+    _, history = train(family, 2, validation=None)
+    assert error.last_gradient_norm == history.gradient_norm[5]
+    assert equal(weights(parts[0]), before[0])
+    rebuilt = pickle.loads(pickle.dumps(error))
+    assert (str(rebuilt), rebuilt.step) == (str(error), 6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_divergence_at_the_first_step(family):
+    wrap = {
+        "scratch": lambda loss: lambda p, y: (math.nan, loss(p, y)[1]),
+        "torch": lambda loss: lambda p, y: loss(p, y) * math.nan,
+    }[family]
+    with pytest.raises(TrainingDiverged, match=r"step 0: .* there was no good step before"):
+        train(family, wrap=wrap)
+
+
+def test_an_infinite_gradient_stops_too():
+    def wrap(loss):
+        return lambda p, y: (loss(p, y)[0], loss(p, y)[1] * math.inf)
+
+    parts = make("scratch")
+    before = weights(parts[0])
+    with (
+        np.errstate(invalid="ignore", over="ignore"),
+        pytest.raises(TrainingDiverged, match=r"gradient norm (nan|inf)"),
+    ):
+        train("scratch", parts=parts, wrap=wrap)
+    assert equal(weights(parts[0]), before)
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_resume_is_bit_for_bit_in_one_process(family, tmp_path):
+    file = tmp_path / "run.npz"
+    whole, history = train(family, 6)
+    train(family, 2, checkpoint=file)
+    # Other initial weights and generators: everything has to come from the file.
+    again, resumed = train(
+        family,
+        6,
+        parts=make(family, seed=9),
+        rng=np.random.default_rng(99),
+        checkpoint=file,
+        resume=True,
+    )
+    assert equal(weights(whole), weights(again))
+    assert history == resumed
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_finished_run_is_only_loaded(family, tmp_path):
+    file = tmp_path / "run.npz"
+    first, history = train(family, 4, checkpoint=file)
+    before = file.read_bytes()
+    again, resumed = train(family, 4, parts=make(family, seed=9), checkpoint=file, resume=True)
+    assert equal(weights(first), weights(again))
+    assert resumed == history
+    assert file.read_bytes() == before
+
+
+def test_resume_without_a_file_starts(tmp_path):
+    _, history = train("scratch", 2, checkpoint=tmp_path / "none.npz", resume=True)
+    assert history.epochs == 2
+
+
+def test_without_resume_a_run_starts_over(tmp_path):
+    file = tmp_path / "run.npz"
+    train("scratch", 3, checkpoint=file)
+    _, history = train("scratch", 2, checkpoint=file)
+    assert history.epochs == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kill", ["step 9", "write 3", "none"])
+def test_a_killed_run_continues_bit_for_bit(family, kill, tmp_path):
+    """Four steps an epoch: step 9 is in the third epoch, the third checkpoint after it."""
+    whole, _ = train(family)
+    expected = weights(whole)
+    script = [sys.executable, __file__, family, str(tmp_path / "run.npz"), str(tmp_path / "out")]
+    killed = subprocess.run([*script, kill], capture_output=True, text=True)
+    if kill == "none":
+        assert killed.returncode == 0, killed.stderr
+    else:
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (tmp_path / "out.npz").exists()
+        assert len(load_tree(tmp_path / "run.npz")["history"]["train_loss"]) == 2
+        subprocess.run([*script, "none"], check=True)
+    with np.load(tmp_path / "out.npz") as file:
+        assert equal(dict(file), expected)
+
+
+def main(family, checkpoint, out, kill="none"):
+    kind, number = (*kill.split(), "0")[:2]
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def wrap(loss):
+        count = iter(range(10_000))
+
+        def counted(*arguments):
+            # Validation, two batches of 16 for 30 sequences, calls the loss as well.
+            if next(count) == int(number) + 2 * 2 and kind == "step":
+                die()
+            return loss(*arguments)
+
+        return counted
+
+    if kind == "write":
+        replace, calls = os.replace, []
+
+        def killing_replace(source, destination):
+            calls.append(destination)
+            if len(calls) == int(number):
+                assert Path(source).stat().st_size > 0
+                die()
+            replace(source, destination)
+
+        rnnbook.checkpoint.os.replace = killing_replace
+    model, _ = train(family, wrap=wrap, checkpoint=checkpoint, resume=True)
+    np.savez(out, **weights(model))
+
+
+def test_checkpoints_need_no_pickle(tmp_path):
+    for family in FAMILIES:
+        train(family, 1, checkpoint=tmp_path / family)
+        with np.load(tmp_path / family, allow_pickle=False) as file:
+            assert all(file[name].dtype.kind in "biufc" for name in file.files)
+
+
+def test_a_tree_comes_back_to_the_last_bit(tmp_path):
+    tree = {
+        "a": [1, 0.1 + 0.2, None, True, "é", math.inf],
+        0: {"t": (1, [2, (3,)]), "empty": {}, "big": 2**127 + 1},
+        "arrays": [np.arange(3), np.float32([[0.1]]), np.zeros((0, 2)), np.array(7)],
+        "number": np.float64(1 / 3),
+    }
+    save_tree(tmp_path / "tree.npz", tree)
+    back = load_tree(tmp_path / "tree.npz")
+    arrays, tree_arrays = back.pop("arrays"), tree.pop("arrays")
+    assert back == tree
+    assert isinstance(back[0]["t"][1][1], tuple)
+    for array, expected in zip(arrays, tree_arrays, strict=True):
+        assert array.dtype == expected.dtype
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("bad", [object(), {1, 2}, np.array([object()])])
+def test_what_is_no_tree_is_refused_before_writing(bad, tmp_path):
+    with pytest.raises(TypeError, match="tree must hold"):
+        save_tree(tmp_path / "tree.npz", {"x": bad})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    write_atomically(file, b"old")
+
+    def fail(source, destination):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(rnnbook.checkpoint.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(file, b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", None])
+def test_a_broken_checkpoint_is_told(content, tmp_path):
+    file = tmp_path / "run.npz"
+    if content is None:
+        np.savez(file, a=np.zeros(2))
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"run\.npz must be a file of rnnbook\.checkpoint"):
+        train("scratch", checkpoint=file, resume=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(family, tmp_path):
+    file = tmp_path / "run.npz"
+    train(family, 2, checkpoint=file)
+    parts = make(family, hidden=8)
+    before = weights(parts[0])
+    with pytest.raises(ValueError, match=r"checkpoint's .* must have shape"):
+        train(family, 3, parts=parts, checkpoint=file, resume=True)
+    assert equal(weights(parts[0]), before)
+    with pytest.raises(ValueError, match="with steps_per_epoch 4 where this has 5"):
+        train(family, 3, checkpoint=file, resume=True, batch_size=10)
+
+
+# What stays quiet, and wrong input
+
+
+def test_training_is_silent_where_output_is_no_terminal(capfd):
+    train("scratch", 2, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_terminal_gets_a_bar(progress, monkeypatch, capsys):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    train("scratch", 2, progress=progress)
+    shown = capsys.readouterr().err
+    assert ("8/8" in shown and "validation=" in shown) == progress
+    assert bool(shown) == progress
+
+
+def test_training_a_numpy_model_never_imports_torch():
+    code = (
+        "import sys, numpy as np; from rnnbook import tasks; from rnnbook.train import fit\n"
+        "from rnnbook.scratch import Linear, losses, optim\n"
+        "from rnnbook.scratch.minimal import MinGRU\n"
+        "from rnnbook.scratch.model import SequenceModel\n"
+        "model = SequenceModel(MinGRU(2, 3), Linear(3, 1))\n"
+        "rng = np.random.default_rng(0)\n"
+        "fit(model, tasks.adding_problem(4, 4, rng), loss=losses.mse,\n"
+        "    optimizer=optim.SGD(model.params), epochs=1, rng=rng)\n"
+        "print(sorted({'torch', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+WRONG = [
+    ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+    ({"batch_size": 0}, "batch_size must be a whole number"),
+    ({"patience": 0}, "patience must be a whole number"),
+    ({"patience": 2, "validation": None}, "validation must be given where patience is"),
+    ({"max_norm": -1.0}, "max_norm must lie between 0 and inf, got -1.0"),
+    ({"rng": 3}, "rng must be a numpy.random.Generator, got int"),
+    ({"steps_per_epoch": 3}, "steps_per_epoch must be given where data is a function"),
+    ({"resume": True}, "checkpoint must name a file where resume is True"),
+    ({"validation": np.zeros(3)}, "validation must be a Batch, got ndarray"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_wrong_arguments_are_told_and_change_nothing(options, message):
+    parts = make("scratch")
+    before = weights(parts[0])
+    with pytest.raises(ValueError, match=message):
+        train("scratch", **({"epochs": 2} | options), parts=parts)
+    assert equal(weights(parts[0]), before)
+
+
+def test_wrong_data_and_models_are_told():
+    model, loss, optimizer = make("scratch")
+    with pytest.raises(ValueError, match="data must be a Batch or a function, got list"):
+        fit(model, [1], loss=loss, optimizer=optimizer, epochs=1)
+    with pytest.raises(ValueError, match=r"model must be a torch\.nn\.Module or have params"):
+        fit(object(), problem()[0], loss=loss, optimizer=optimizer, epochs=1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_optimizer_of_another_model_is_told(family):
+    model, loss, _ = make(family)
+    _, _, stranger = make(family)
+    with pytest.raises(ValueError, match="optimizer must be made from the model's own parameters"):
+        fit(model, problem()[0], loss=loss, optimizer=stranger, epochs=1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
