@@ -7,7 +7,7 @@ PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 PY     = $(if $(filter Windows_NT,$(OS)),.venv/Scripts/python,.venv/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book test test-portable notebooks lab bench lint clean
+.PHONY: help environment book test test-portable notebooks lab bench lint pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ bench: environment ## measure the layers against torch.nn
 
 lint: environment ## check code and format with ruff
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+pins: environment ## choose anew the versions of what requirements.txt brings along
+	@{ head -2 constraints.txt; grep -v '^-c' requirements.txt | $(PY) -m uv pip compile - -q --universal \
+	  --python-version 3.11 --no-header --no-annotate --color never \
+	  | grep -Ev '^(torch|triton|cuda-|nvidia-)'; } > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what was built; keeps .venv
 	@rm -rf _build .pytest_cache .hypothesis .ruff_cache .benchmarks build dist

@@ -249,7 +249,7 @@ def test_environment_is_made_once_and_again_for_other_pins(fresh, tmp_path, monk
 
 
 def test_interrupted_install_is_not_taken_for_a_finished_one(fresh, monkeypatch):
-    def interrupted(_):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     install = environment.install

@@ -82,12 +82,16 @@ def install_cpu_torch(python) -> None:
         )
 
 
-def install(python) -> None:
-    """Install the pins and rnnbook into the environment of ``python``."""
+def install(python, repair=False) -> None:
+    """Install the pins and rnnbook into the environment of ``python``.
+
+    A repair spares us pip's line for each package that is there already.
+    """
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+    pip += ["-q"] if repair else []
     install_cpu_torch(python)
     run("Installing the packages of requirements.txt", [*pip, "-r", PINS[0]], NETWORK)
-    run("Installing rnnbook", [*pip, "-q", "--no-deps", "-e", ROOT], NETWORK, quiet=True)
+    run("Installing rnnbook", [*pip, "--no-deps", "-e", ROOT], NETWORK, quiet=True)
 
 
 def make_venv() -> None:
@@ -117,10 +121,11 @@ def main() -> None:
     stamp = wanted()
     if VENV_PYTHON.exists() and DONE.exists() and DONE.read_text(encoding="utf-8") == stamp:
         return
+    repair = DONE.exists()
     DONE.unlink(missing_ok=True)
     print("Making the environment in .venv: a few minutes, once.", flush=True)
     make_venv()
-    install(VENV_PYTHON)
+    install(VENV_PYTHON, repair)
     DONE.write_text(stamp, encoding="utf-8")
 
 
