@@ -123,7 +123,8 @@ def main() -> None:
         return
     repair = DONE.exists()
     DONE.unlink(missing_ok=True)
-    print("Making the environment in .venv: a few minutes, once.", flush=True)
+    what = "The pins have changed: updating" if repair else "A few minutes, once: making"
+    print(f"{what} the environment in .venv.", flush=True)
     make_venv()
     install(VENV_PYTHON, repair)
     DONE.write_text(stamp, encoding="utf-8")
