@@ -364,3 +364,26 @@ def test_every_text_has_its_place_in_the_book():
         assert pages & {f"book/{path.stem}", f"notebooks/{path.stem}"}, f"{path.name}: no place"
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"notebooks/{path.stem}" in pages, f"{path.name} is no chapter"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_the_repository_pages_resolve(page):
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert "://" in link or (ROOT / link).exists(), link
+
+
+def test_readme_example_runs():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for example in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
+        subprocess.run([sys.executable, "-c", example], check=True, cwd=ROOT)
+
+
+def test_binder_and_ci_run_what_everybody_runs():
+    assert "tools/environment.py --here" in (ROOT / ".binder/postBuild").read_text()
+    assert not (ROOT / ".binder/requirements.txt").exists()
+    version = (ROOT / ".binder/runtime.txt").read_text().strip().removeprefix("python-")
+    assert tuple(map(int, version.split("."))) >= environment.OLDEST
+    assert re.findall(r"^make (\w+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)[-1] == "test"
+    if os.name != "nt":
+        assert os.access(ROOT / ".ci/run", os.X_OK)
+        assert os.access(ROOT / ".binder/postBuild", os.X_OK)
