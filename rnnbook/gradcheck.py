@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rnnbook.checks import check_shape
+from rnnbook.scratch.states import pack, unpack
 
 
 def numerical_gradient(f: Callable[[], float], array: np.ndarray, eps: float = 1e-6) -> np.ndarray:
@@ -109,38 +110,27 @@ def check_layer(
 
     output, final = layer.forward(x, state, lengths)
     doutput = rng.standard_normal(output.shape)
-    dfinal = [rng.standard_normal(part.shape) for part in _parts(final)]
-    dstate = tuple(dfinal) if isinstance(final, tuple) else dfinal[0]
-    dx, dstate0 = layer.backward(doutput, dstate)
+    dfinal = [rng.standard_normal(part.shape) for part in unpack(final)]
+    dx, dstate0 = layer.backward(doutput, pack(dfinal))
     gradients = {"x": dx, **_named(dstate0), **layer.grads}
     gradients = {name: gradient.copy() for name, gradient in gradients.items()}
 
-    # No state means zeros, whose gradient is checked as well; a given one is left untouched.
-    start = [
-        np.zeros_like(part) if state is None else np.array(given)
-        for part, given in zip(
-            _parts(final), _parts(final if state is None else state), strict=True
-        )
-    ]
-    start = tuple(start) if isinstance(final, tuple) else start[0]
+    # No state means zeros, whose gradient is checked as well.
+    start = [np.zeros_like(part) for part in unpack(final)] if state is None else unpack(state)
+    start = [part.copy() for part in start]
     arrays = {"x": x.copy(), **_named(start), **layer.params}
 
     def loss() -> float:
-        output, final = layer.forward(arrays["x"], start, lengths)
+        output, final = layer.forward(arrays["x"], pack(start), lengths)
         return np.sum(output * doutput) + sum(
-            np.sum(part * dpart) for part, dpart in zip(_parts(final), dfinal, strict=True)
+            np.sum(part * dpart) for part, dpart in zip(unpack(final), dfinal, strict=True)
         )
 
     return compare_gradients(loss, arrays, gradients, eps)
 
 
-def _parts(state) -> tuple[np.ndarray, ...]:
-    """The arrays of a state: ``(h,)`` for RNN and GRU, ``(h, c)`` for the LSTM."""
-    return state if isinstance(state, tuple) else (state,)
-
-
 def _named(state) -> dict[str, np.ndarray]:
-    return dict(zip(("h0", "c0"), _parts(state), strict=False))
+    return dict(zip(("h0", "c0"), unpack(state), strict=False))
 
 
 def _check_float64(name: str, array) -> None:

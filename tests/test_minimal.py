@@ -122,6 +122,16 @@ def test_what_is_returned_does_not_alias_what_backward_needs(method):
     np.testing.assert_array_equal(layer.backward(np.ones_like(output))[0], expected)
 
 
+def test_what_lies_beyond_a_sequence_is_ignored():
+    layer = MinGRU(3, 4, rng=np.random.default_rng(0))
+    x = np.ones((2, 5, 3))
+    output, state = layer.forward(x, lengths=[3, 5])
+    x[0, 3:] = np.nan
+    again, state_again = layer.forward(x, lengths=[3, 5])
+    np.testing.assert_array_equal(again, output)
+    np.testing.assert_array_equal(state_again, state)
+
+
 def test_gradient_of_the_final_state_alone():
     rng = np.random.default_rng(0)
     layer = MinGRU(3, 4, rng=rng)

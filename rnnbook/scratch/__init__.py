@@ -10,7 +10,13 @@ from rnnbook.scratch.linear import Linear
 from rnnbook.scratch.minimal import MinGRU, MinLSTM
 from rnnbook.scratch.model import SequenceModel, Stacked
 from rnnbook.scratch.recurrent_layer import RNN, RNNCell
-from rnnbook.scratch.regularization import Dropout, LayerNorm, VariationalDropout, Zoneout
+from rnnbook.scratch.regularization import (
+    Dropout,
+    LayerNorm,
+    RecurrentDropout,
+    VariationalDropout,
+    Zoneout,
+)
 
 __all__ = [
     "RNN",
@@ -21,6 +27,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "RNNCell",
+    "RecurrentDropout",
     "SequenceModel",
     "Stacked",
     "VariationalDropout",

@@ -6,9 +6,10 @@ y[b, t] = W[x[b, t]]           x (B, T) whole numbers   W (V, D)   y (B, T, D)
 import numpy as np
 
 from rnnbook.checks import check_classes, check_forward_ran, check_positive, check_shape
+from rnnbook.scratch.layer import Parameters
 
 
-class Embedding:
+class Embedding(Parameters):
     """Looks up row ``x`` of ``weight``; the same as ``torch.nn.Embedding``.
 
     It is the linear map of a one-hot input, without the zeros being multiplied.

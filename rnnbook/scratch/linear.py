@@ -6,9 +6,10 @@ y = x W^T + b           x (..., D)   W (K, D)   b (K)   y (..., K)
 import numpy as np
 
 from rnnbook.checks import check_forward_ran, check_positive, check_shape
+from rnnbook.scratch.layer import Parameters
 
 
-class Linear:
+class Linear(Parameters):
     """``y = x W^T + b`` on the last axis, whatever the others are; as ``torch.nn.Linear``.
 
     ``params``: ``weight`` (out_features, in_features) and ``bias`` (out_features), drawn uniformly
@@ -27,15 +28,10 @@ class Linear:
     ):
         check_positive("in_features", in_features)
         check_positive("out_features", out_features)
-        rng = np.random.default_rng(rng)  # a new one for None
-        bound = 1 / np.sqrt(in_features)
         shapes = {"weight": (out_features, in_features)} | (
             {"bias": (out_features,)} if bias else {}
         )
-        self.params = {
-            name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in shapes.items()
-        }
-        self.grads: dict[str, np.ndarray] = {}
+        self._draw(shapes, in_features, dtype, rng)
         self._x: np.ndarray | None = None
 
     def forward(self, x: np.ndarray) -> np.ndarray:

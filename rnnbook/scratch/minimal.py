@@ -25,6 +25,7 @@ from rnnbook.checks import (
     check_positive,
     check_shape,
 )
+from rnnbook.scratch.layer import Parameters, sigmoid
 
 
 def recurrence_loop(a: np.ndarray, b: np.ndarray, h0: np.ndarray) -> np.ndarray:
@@ -95,7 +96,7 @@ def recurrence_backward(
     return delta * h_before, delta, a[:, 0] * delta[:, 0]
 
 
-class _MinimalLayer:
+class _MinimalLayer(Parameters):
     """What MinGRU and MinLSTM share: everything but how ``a`` and ``b`` come from the input.
 
     A subclass names its number of blocks and turns pre-activations ``(B, T, blocks * H)`` into the
@@ -118,18 +119,13 @@ class _MinimalLayer:
         check_positive("input_size", input_size)
         check_positive("hidden_size", hidden_size)
         check_choice("method", method, ("loop", "scan"))
-        rng = np.random.default_rng(rng)  # a new one for None
         self.input_size, self.hidden_size = input_size, hidden_size
         self._recurrence = {"loop": recurrence_loop, "scan": recurrence_scan}[method]
-        bound = 1 / np.sqrt(input_size)
         shapes = {
             "weight_ih_l0": (self.blocks * hidden_size, input_size),
             "bias_ih_l0": (self.blocks * hidden_size,),
         }
-        self.params = {
-            name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in shapes.items()
-        }
-        self.grads: dict[str, np.ndarray] = {}
+        self._draw(shapes, input_size, dtype, rng)
         self._cache: tuple | None = None
 
     def forward(
@@ -144,7 +140,6 @@ class _MinimalLayer:
         weight = self.params["weight_ih_l0"]
         x = np.asarray(x, dtype=weight.dtype)
         check_shape("x", x, ("B", "T", self.input_size))
-        check_finite("x", x)
         batch, steps, _ = x.shape
         if state is None:
             state = np.zeros((1, batch, self.hidden_size), dtype=weight.dtype)
@@ -154,6 +149,8 @@ class _MinimalLayer:
         real = np.ones((batch, steps, 1), dtype=bool)
         if lengths is not None:
             real = (np.arange(steps) < check_lengths(lengths, batch, steps)[:, None])[..., None]
+            x = np.where(real, x, 0)  # what lies beyond a sequence is ignored
+        check_finite("x", x)
 
         pre = x @ weight.T + self.params["bias_ih_l0"]  # (B, T, blocks * H)
         a, b, inner = self._coefficients(*np.split(pre, self.blocks, axis=2))
@@ -207,7 +204,7 @@ class MinGRU(_MinimalLayer):
     blocks = 2
 
     def _coefficients(self, a_z, n):
-        z = _sigmoid(a_z)
+        z = sigmoid(a_z)
         return 1 - z, z * n, (z, n)
 
     def _dpre(self, da, db, z, n):
@@ -232,9 +229,9 @@ class MinLSTM(_MinimalLayer):
     blocks = 3
 
     def _coefficients(self, a_i, a_f, g):
-        i, f = _sigmoid(a_i), _sigmoid(a_f)
+        i, f = sigmoid(a_i), sigmoid(a_f)
         # f / (f + i) by way of log f - log i, so that two closed gates do not give 0 / 0
-        keep = _sigmoid(np.logaddexp(0, -a_i) - np.logaddexp(0, -a_f))
+        keep = sigmoid(np.logaddexp(0, -a_i) - np.logaddexp(0, -a_f))
         return keep, (1 - keep) * g, (i, f, g, keep)
 
     def _dpre(self, da, db, i, f, g, keep):
@@ -242,7 +239,3 @@ class MinLSTM(_MinimalLayer):
         # keep = f / (f + i):  dkeep/df = (1 - keep) keep / f,  dkeep/di = -(1 - keep) keep / i
         slope = dkeep * keep * (1 - keep)
         return -slope * (1 - i), slope * (1 - f), db * (1 - keep)
-
-
-def _sigmoid(a: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * a))  # unlike 1 / (1 + exp(-a)), never overflows

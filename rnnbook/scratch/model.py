@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnbook.checks import check_choice, check_forward_ran
-from rnnbook.scratch.regularization import Mode, _pack, _parts
+from rnnbook.scratch.layer import Parameters
+from rnnbook.scratch.regularization import Mode
+from rnnbook.scratch.states import pack, unpack
 
 
-class _Composite(Mode):
+class _Composite(Parameters, Mode):
     """Parts that answer together: one ``params``, one ``grads``, one mode."""
 
-    def named_parts(self) -> dict[str, object]:
+    def components(self) -> dict[str, object]:
         """Each part under the prefix of its parameters."""
         raise NotImplementedError
 
@@ -28,7 +30,7 @@ class _Composite(Mode):
     def _collect(self, what: str) -> dict[str, np.ndarray]:
         return {
             self._full_name(prefix, name): array
-            for prefix, part in self.named_parts().items()
+            for prefix, part in self.components().items()
             for name, array in getattr(part, what).items()
         }
 
@@ -37,7 +39,7 @@ class _Composite(Mode):
 
     def train(self, mode: bool = True):
         """Switch every part to training (or, with False, to evaluation). Returns itself."""
-        for part in self.named_parts().values():
+        for part in self.components().values():
             if isinstance(part, Mode):
                 part.train(mode)
         return super().train(mode)
@@ -83,7 +85,7 @@ class Stacked(_Composite):
         self.input_size, self.hidden_size = self.layers[0].input_size, top.hidden_size
         self.num_layers, self.bidirectional = len(self.layers), top.bidirectional
 
-    def named_parts(self) -> dict[str, object]:
+    def components(self) -> dict[str, object]:
         """Layers as ``l0``, ``l1``, ...; what is between them as ``between.0``, ..."""
         parts = {f"l{k}": layer for k, layer in enumerate(self.layers)}
         return parts | {f"between.{k}": module for k, module in enumerate(self.between or [])}
@@ -123,15 +125,15 @@ class Stacked(_Composite):
         if state is None:
             return [None] * len(self.layers)
         ends = np.cumsum([1 + layer.bidirectional for layer in self.layers])
-        for part in _parts(state):
+        for part in unpack(state):
             if part.shape[0] != ends[-1]:
                 raise ValueError(f"state must have {ends[-1]} rows, got {part.shape[0]}.")
-        shares = [np.split(part, ends[:-1]) for part in _parts(state)]
-        return [_pack(list(share)) for share in zip(*shares, strict=True)]
+        shares = [np.split(part, ends[:-1]) for part in unpack(state)]
+        return [pack(list(share)) for share in zip(*shares, strict=True)]
 
     @staticmethod
     def _join(states: list):
-        return _pack([np.concatenate(part) for part in zip(*map(_parts, states), strict=True)])
+        return pack([np.concatenate(part) for part in zip(*map(unpack, states), strict=True)])
 
 
 class SequenceModel(_Composite):
@@ -154,7 +156,7 @@ class SequenceModel(_Composite):
         self.rnn, self.head, self.embedding, self.many_to = layer, head, embedding, many_to
         self._final = None
 
-    def named_parts(self) -> dict[str, object]:
+    def components(self) -> dict[str, object]:
         """``embedding`` (if there is one), ``rnn``, ``head``."""
         parts = {} if self.embedding is None else {"embedding": self.embedding}
         return parts | {"rnn": self.rnn, "head": self.head}
@@ -166,7 +168,7 @@ class SequenceModel(_Composite):
         output, self._final = self.rnn.forward(x, lengths=lengths)
         if self.many_to == "many":
             return self.head.forward(output)
-        h = _parts(self._final)[0]  # (L * dirs, B, H): the top layer comes last
+        h = unpack(self._final)[0]  # (L * dirs, B, H): the top layer comes last
         return self.head.forward(np.concatenate(h[-self._directions :], axis=1))
 
     def backward(self, dprediction: np.ndarray) -> np.ndarray | None:
@@ -176,9 +178,9 @@ class SequenceModel(_Composite):
         if self.many_to == "many":
             dx, _ = self.rnn.backward(dfeatures)
         else:
-            dstate = [np.zeros_like(part) for part in _parts(self._final)]
+            dstate = [np.zeros_like(part) for part in unpack(self._final)]
             dstate[0][-self._directions :] = np.split(dfeatures, self._directions, axis=1)
-            dx, _ = self.rnn.backward(None, _pack(dstate))
+            dx, _ = self.rnn.backward(None, pack(dstate))
         return dx if self.embedding is None else self.embedding.backward(dx)
 
     @property

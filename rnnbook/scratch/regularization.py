@@ -2,6 +2,7 @@
 
     Dropout              fresh noise at every number, as ``torch.nn.Dropout``
     VariationalDropout   one mask for all steps of a sequence
+    RecurrentDropout     such a mask on the way from ``h_{t-1}`` into the next step
     Zoneout              some units keep their last state
     LayerNorm            activations of one step, shifted and scaled to mean 0 and variance 1
 
@@ -18,6 +19,10 @@ from rnnbook.checks import (
     check_positive,
     check_shape,
 )
+from rnnbook.scratch.layer import Parameters
+from rnnbook.scratch.lstm import LSTM
+from rnnbook.scratch.recurrent_layer import RNN
+from rnnbook.scratch.states import check_state, pack, unpack
 
 
 class Mode:
@@ -79,7 +84,7 @@ class VariationalDropout(Dropout):
     A new mask for every step averages out along a sequence; one that stays is one sample of a
     thinned network, which is what the Bayesian reading of dropout asks for.
     Source: Gal & Ghahramani (2016), A Theoretically Grounded Application of Dropout in Recurrent
-    Neural Networks, section 4.
+    Neural Networks, section 4; :class:`RecurrentDropout` is its other half.
     """
 
     def _draw(self, x):
@@ -94,7 +99,7 @@ def inverted_mask(
     return ((rng.random(shape) >= p) / (1 - p)).astype(np.result_type(dtype, np.float32))
 
 
-class LayerNorm:
+class LayerNorm(Parameters):
     """Shifts and scales the last axis to mean 0 and variance 1; the same as ``torch.nn.LayerNorm``.
 
         x^ = (x - mean) / sqrt(var + eps)         mean, var over the D features, var with 1/D
@@ -148,7 +153,7 @@ class LayerNorm:
         return scale * (dnormal - through_mean - through_variance)
 
 
-class _BetweenSteps(Mode):
+class _BetweenSteps(Parameters, Mode):
     """A recurrent layer run one step at a time, with something done to its state in between.
 
         new = step(x_t, (drop * h_{t-1}, c_{t-1}))            one step of the layer
@@ -175,8 +180,8 @@ class _BetweenSteps(Mode):
         self.grads: dict[str, np.ndarray] = {}
         self._cache: tuple | None = None
 
-    def _draw(self, steps: int, parts: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """``drop`` and ``keep``, to be broadcast to (1, B, H) and (T, parts, 1, B, H)."""
+    def _draw(self, steps: int, state: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """``drop`` (1, B, H) and ``keep`` (T, len(state), 1, B, H); sizes of 1 are broadcast."""
         raise NotImplementedError
 
     def forward(self, x: np.ndarray, state=None, lengths: np.ndarray | None = None):
@@ -187,21 +192,20 @@ class _BetweenSteps(Mode):
         real = np.ones((steps, batch, 1), dtype=bool)
         if lengths is not None:
             real[:, :, 0] = np.arange(steps)[:, None] < check_lengths(lengths, batch, steps)
+        x = np.where(real.transpose(1, 0, 2), x, 0)  # what lies beyond a sequence is ignored
         _, final = self.layer.forward(x[:, :1], state)  # checks the state, and shows its kind
-        parts = [np.zeros_like(s) for s in _parts(final)] if state is None else _parts(state)
-        drop, keep = self._draw(steps, len(parts), batch)
-        keep = np.where(real[:, None, None], keep, 1).astype(parts[0].dtype)
+        s = [np.zeros_like(part) for part in unpack(final)] if state is None else unpack(state)
+        drop, keep = self._draw(steps, s)
+        keep = np.where(real[:, None, None], keep, 1).astype(s[0].dtype)
 
-        entered, output = [], np.zeros((batch, steps, self.hidden_size), dtype=parts[0].dtype)
+        entered, output = [], np.zeros((batch, steps, self.hidden_size), dtype=s[0].dtype)
         for t in range(steps):
-            entered.append(_pack([drop * parts[0], *parts[1:]]))
+            entered.append(pack([drop * s[0], *s[1:]]))
             _, new = self.layer.forward(x[:, t : t + 1], entered[t])
-            parts = [
-                k * old + (1 - k) * n for k, old, n in zip(keep[t], parts, _parts(new), strict=True)
-            ]
-            output[:, t] = np.where(real[t], parts[0][0], 0)
+            s = [k * old + (1 - k) * n for k, old, n in zip(keep[t], s, unpack(new), strict=True)]
+            output[:, t] = np.where(real[t], s[0][0], 0)
         self._cache = x, real, drop, keep, entered
-        return output, _pack(parts)
+        return output, pack(s)
 
     def backward(self, doutput: np.ndarray | None, dstate=None):
         """``doutput`` (B, T, H), ``dstate`` -> ``dx`` (B, T, D), ``dstate0``; fills ``grads``.
@@ -211,32 +215,55 @@ class _BetweenSteps(Mode):
         check_forward_ran(self, self._cache)
         x, real, drop, keep, entered = self._cache
         steps, batch = real.shape[:2]
+        ds = [np.zeros_like(part) for part in unpack(entered[0])]
         if doutput is not None:
             check_shape("doutput", doutput, (batch, steps, self.hidden_size))
-        shapes = [s.shape for s in _parts(entered[0])]
-        dparts = [np.zeros(shape, keep.dtype) for shape in shapes]
         if dstate is not None:
-            for i, (given, shape) in enumerate(zip(_parts(dstate), shapes, strict=True)):
-                check_shape("dstate", given, shape)
-                dparts[i] = dparts[i] + given
+            check_state("dstate", dstate, entered[0])
+            ds = unpack(dstate)
 
         dx = np.empty(x.shape, dtype=keep.dtype)
         grads = {name: np.zeros_like(p) for name, p in self.params.items()}
         for t in reversed(range(steps)):
             if doutput is not None:
-                dparts[0] = dparts[0] + np.where(real[t], doutput[:, t], 0)
+                ds[0] = ds[0] + np.where(real[t], doutput[:, t], 0)
             self.layer.forward(x[:, t : t + 1], entered[t])
-            dnew = _pack([(1 - k) * ds for k, ds in zip(keep[t], dparts, strict=True)])
+            dnew = pack([(1 - k) * d for k, d in zip(keep[t], ds, strict=True)])
             dx[:, t : t + 1], dentered = self.layer.backward(None, dnew)
-            dh, *dc = _parts(dentered)
-            dparts = [
-                k * ds + through
-                for k, ds, through in zip(keep[t], dparts, [drop * dh, *dc], strict=True)
-            ]
+            dh, *dc = unpack(dentered)
+            ds = [k * d + e for k, d, e in zip(keep[t], ds, [drop * dh, *dc], strict=True)]
             for name, g in self.layer.grads.items():
                 grads[name] += g
         self.grads = grads
-        return dx, _pack(dparts)
+        return dx, pack(ds)
+
+
+class RecurrentDropout(_BetweenSteps):
+    """A recurrent layer that reads its own last output through one mask; same calls as a layer.
+
+        training:    step(x_t, m * h_{t-1} / (1 - p))           m (B, H), one for all steps
+        evaluation:  step(x_t, h_{t-1})
+
+    The LSTM's ``c`` is never dropped. With :class:`VariationalDropout` on the input this is the
+    dropout of Gal & Ghahramani (2016), A Theoretically Grounded Application of Dropout in Recurrent
+    Neural Networks, section 4. ``params`` are those of ``layer``, which must be an RNN or an LSTM:
+    in the others ``h_{t-1}`` is also the memory itself, and ``1 / (1 - p)`` at every step would let
+    it grow without bound. Raises ``ValueError`` for another layer, for more than one layer or
+    direction, and unless ``p`` is at least 0 and below 1.
+    """
+
+    def __init__(self, layer, p: float = 0.25, *, rng: np.random.Generator | None = None):
+        check_fraction("p", p)
+        if not isinstance(layer, RNN | LSTM):
+            raise ValueError(f"layer must be an RNN or an LSTM, got {type(layer).__name__}.")
+        super().__init__(layer, rng)
+        self.p = p
+
+    def _draw(self, steps, state):
+        drop = np.ones_like(state[0])
+        if self.training:
+            drop = inverted_mask(drop.shape, self.p, drop.dtype, self.rng)
+        return drop, np.zeros((len(state), 1, 1, 1))
 
 
 class Zoneout(_BetweenSteps):
@@ -267,17 +294,7 @@ class Zoneout(_BetweenSteps):
         super().__init__(layer, rng)
         self.p_hidden, self.p_cell = p_hidden, p_cell
 
-    def _draw(self, steps, parts, batch):
-        p = np.array([self.p_hidden, self.p_cell])[:parts, None, None, None]
-        if not self.training:
-            return np.ones(()), p
-        return np.ones(()), self.rng.random((steps, parts, 1, batch, self.hidden_size)) < p
-
-
-def _parts(state) -> list[np.ndarray]:
-    """The arrays of a state: ``[h]``, or ``[h, c]`` for the LSTM."""
-    return list(state) if isinstance(state, tuple) else [state]
-
-
-def _pack(parts: list[np.ndarray]):
-    return parts[0] if len(parts) == 1 else tuple(parts)
+    def _draw(self, steps, state):
+        p = np.array([self.p_hidden, self.p_cell])[: len(state), None, None, None]
+        keep = self.rng.random((steps, len(state), *state[0].shape)) < p if self.training else p
+        return np.ones_like(state[0]), keep
