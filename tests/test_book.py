@@ -92,6 +92,13 @@ def test_ignored_output_is_asserted_about_by_the_next_cell(code):
             assert ASSERTS.search(after.source), f"nothing is asserted after:\n{cell.source}"
 
 
+def test_no_cell_relies_on_a_closing_semicolon(text):
+    """nbval runs cells outside IPython's history, where a semicolon silences nothing."""
+    for cell in text.cells:
+        if cell.cell_type == "code":
+            assert not cell.source.rstrip().endswith(";"), f"assign it to _:\n{cell.source}"
+
+
 def test_every_exercise_has_a_solution_that_runs(text):
     exercises, solved, within = set(), set(), None
     for cell in text.cells:
