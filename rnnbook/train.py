@@ -8,7 +8,6 @@ model, history) is in the checkpoint, so a run that was killed continues bit for
 """
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from rnnbook.checks import (
     check_positive,
     check_shape,
 )
+from rnnbook.progress import progress_bar
 from rnnbook.tasks.batch import Batch
 
 
@@ -170,7 +170,7 @@ def fit(
         history, base_rates = History.from_state(saved["history"]), saved["base_rates"]
         best = saved["best"]
 
-    bar = _progress_bar(progress, epochs * steps, history.epochs * steps)
+    bar = progress_bar(epochs * steps, done=history.epochs * steps, show=progress)
     try:
         while history.epochs < epochs and not _out_of_patience(history, patience):
             for batch in _epoch(data, batch_size, steps, rng):
@@ -278,21 +278,3 @@ def _check_same_run(saved: dict, run: dict, weights: dict[str, np.ndarray]) -> N
     check_keys("checkpoint", saved["weights"], weights)
     for name, array in weights.items():
         check_shape(f"checkpoint's {name}", saved["weights"][name], array.shape)
-
-
-class _Silence:
-    """A progress bar that shows nothing."""
-
-    def update(self) -> None: ...
-    def set_postfix(self, **numbers) -> None: ...
-    def close(self) -> None: ...
-
-
-def _progress_bar(wanted: bool, total: int, done: int):
-    if wanted and sys.stdout.isatty() and sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ModuleNotFoundError:
-            return _Silence()
-        return tqdm(total=total, initial=done, unit="step")
-    return _Silence()

@@ -29,14 +29,14 @@ from rnnbook.train import History, TrainingDiverged, evaluate, fit
 FAMILIES = ["scratch", "torch"]
 
 
-def make(family, seed=0, hidden=7):
+def make(family, seed=0, hidden=7, lr=0.01):
     """Model, loss and optimizer for the adding problem."""
     if family == "scratch":
         rng = np.random.default_rng(seed)
         layers = [MinGRU(2, hidden, rng=rng), MinGRU(hidden, hidden, rng=rng)]
         between = [Dropout(0.2, rng=np.random.default_rng(5))]
         model = SequenceModel(Stacked(layers, between), Linear(hidden, 1, rng=rng))
-        return model, losses.mse, optim.Adam(model.params, lr=0.01)
+        return model, losses.mse, optim.Adam(model.params, lr=lr)
     import torch
 
     torch.manual_seed(seed)
@@ -51,7 +51,7 @@ def make(family, seed=0, hidden=7):
             return self.head(self.dropout(self.rnn(x)[0][:, -1]))
 
     model = Model()
-    return model, torch.nn.functional.mse_loss, torch.optim.Adam(model.parameters(), lr=0.01)
+    return model, torch.nn.functional.mse_loss, torch.optim.Adam(model.parameters(), lr=lr)
 
 
 def weights(model):
@@ -301,11 +301,11 @@ def test_resume_is_bit_for_bit_in_one_process(family, tmp_path):
     file = tmp_path / "run.npz"
     whole, history = train(family, 6)
     train(family, 2, checkpoint=file)
-    # Other initial weights and generators: everything has to come from the file.
+    # Other weights, generators and learning rate: everything has to come from the file.
     again, resumed = train(
         family,
         6,
-        parts=make(family, seed=9),
+        parts=make(family, seed=9, lr=0.5),
         rng=np.random.default_rng(99),
         checkpoint=file,
         resume=True,

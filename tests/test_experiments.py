@@ -1,0 +1,352 @@
+"""The experiment runner: stored at once, killed, resumed, merged, summarized."""
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnbook.experiments import load_results, summarize
+from rnnbook.experiments._results import experiment_names
+from rnnbook.experiments._runner import RunsFailed, run_experiment
+
+pytest.importorskip("joblib", reason="joblib runs the experiments")
+
+TOY = '''
+"""A toy: the mean of a few numbers.
+
+More.
+"""
+import os, time
+from pathlib import Path
+import numpy as np
+
+SEEDS = 3
+
+def settings(quick):
+    return [{"n": n} for n in ((2, 3) if quick else (2, 3, 4))]
+
+def run(setting, seed):
+    with open(Path(__file__).with_name("log"), "a") as log:
+        log.write(f"{setting['n']} {seed}\\n")
+    hold = os.environ.get("TOY_HOLD")
+    if hold == f"{setting['n']} {seed}":
+        time.sleep(600)
+    x = np.random.default_rng([seed, setting["n"]]).normal(size=setting["n"])
+    return {"mean": x.mean(), "values": x, "process": os.getpid()}
+'''
+
+
+@pytest.fixture
+def toy(tmp_path):
+    file = tmp_path / "toy.py"
+    file.write_text(TOY)
+    return file
+
+
+def log(toy):
+    """The runs that were begun, in order, and forgets them."""
+    file = toy.with_name("log")
+    lines = file.read_text().splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "rnnbook.experiments", *map(str, arguments)]
+
+
+def call(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True)
+
+
+def metrics(results):
+    return [
+        (run["setting"], run["seed"], run["metrics"]["mean"], run["metrics"]["values"])
+        for run in results["runs"]
+    ]
+
+
+def test_results_hold_all_that_is_promised(toy):
+    merged = run_experiment(toy)
+    assert merged == load_results(toy)
+    assert (merged["experiment"], merged["quick"]) == ("toy", False)
+    assert [(run["setting"]["n"], run["seed"]) for run in merged["runs"]] == [
+        (n, seed) for n in (2, 3, 4) for seed in range(3)
+    ]
+    (environment,) = merged["environments"]
+    assert environment["versions"]["python"] == sys.version.split()[0]
+    assert environment["versions"]["numpy"] == np.__version__
+    assert environment["machine"]["cores"] == os.cpu_count()
+    assert environment["machine"]["cpu"]
+    assert len(merged["date"]) == 10
+    x = np.random.default_rng([1, 3]).normal(size=3)
+    assert merged["runs"][4]["metrics"]["mean"] == x.mean()
+    assert merged["runs"][4]["metrics"]["values"] == x.tolist()
+
+
+def test_results_name_neither_host_nor_paths(toy):
+    run_experiment(toy)
+    text = (toy.parent / "results/toy.json").read_text()
+    assert socket.gethostname() not in text
+    assert str(toy.parent) not in text
+    assert str(Path.home()) not in text
+
+
+def test_quick_results_lie_apart(toy):
+    quick = run_experiment(toy, quick=True)
+    assert [(run["setting"]["n"], run["seed"]) for run in quick["runs"]] == [
+        (n, seed) for n in (2, 3) for seed in range(2)
+    ]
+    assert load_results(toy, quick=True) == quick
+    with pytest.raises(FileNotFoundError, match=r"run: python -m rnnbook\.experiments .*toy\.py$"):
+        load_results(toy)
+
+
+def test_processes_give_what_one_process_gives(toy):
+    alone = run_experiment(toy)
+    together = run_experiment(toy, jobs=2)
+    assert metrics(alone) == metrics(together)
+    processes = {run["metrics"]["process"] for run in together["runs"]}
+    assert os.getpid() not in processes
+
+
+def test_resume_runs_only_what_is_missing(toy):
+    run_experiment(toy, seeds=2)
+    assert len(log(toy)) == 6
+    merged = run_experiment(toy, seeds=3, resume=True)
+    assert log(toy) == ["2 2", "3 2", "4 2"]
+    assert len(merged["runs"]) == 9
+    run_experiment(toy, seeds=3, resume=True)
+    assert log(toy) == []
+
+
+def test_without_resume_everything_runs_again(toy):
+    run_experiment(toy, seeds=1)
+    log(toy)
+    run_experiment(toy, seeds=1)
+    assert len(log(toy)) == 3
+
+
+def test_a_changed_experiment_does_not_resume_old_runs(toy):
+    run_experiment(toy, seeds=1)
+    log(toy)
+    toy.write_text(TOY.replace("normal(size", "uniform(size"))
+    run_experiment(toy, seeds=1, resume=True)
+    assert len(log(toy)) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups as on Unix")
+def test_a_kill_loses_only_the_runs_in_flight(toy):
+    """With one job a run is held up, and the sweep is killed while it hangs."""
+    environment = os.environ | {"TOY_HOLD": "3 1"}
+    sweep = subprocess.Popen(command(toy), env=environment, start_new_session=True)
+    stored = toy.parent / "results/.cache/toy"
+    try:
+        deadline = time.monotonic() + 60
+        begun = toy.with_name("log")
+        while not (begun.exists() and "3 1" in begun.read_text()):
+            assert time.monotonic() < deadline
+            assert sweep.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.killpg(sweep.pid, signal.SIGKILL)
+        sweep.wait()
+    assert log(toy) == ["2 0", "2 1", "2 2", "3 0", "3 1"]
+    assert len(list(stored.glob("*.json"))) == 4
+    assert not (toy.parent / "results/toy.json").exists()
+    resumed = call(toy, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert log(toy) == ["3 1", "3 2", "4 0", "4 1", "4 2"]
+    resumed_metrics = metrics(load_results(toy))
+    assert resumed_metrics == metrics(run_experiment(toy))
+
+
+def test_a_failing_run_is_named_and_stops_no_other(toy):
+    bad = "    if setting['n'] == 3 and seed == 1: raise RuntimeError('no luck')\n    x ="
+    toy.write_text(TOY.replace("    x =", bad))
+    with pytest.raises(RunsFailed, match=r"1 of 9 runs failed.*'n': 3.*seed 1.*no luck"):
+        run_experiment(toy)
+    assert len(log(toy)) == 9
+    assert not (toy.parent / "results/toy.json").exists()
+    with pytest.raises(RunsFailed):
+        run_experiment(toy, resume=True)
+    assert log(toy) == ["3 1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("float('nan')", "not JSON compliant"),
+        ("object()", "run must return numbers, .* got object"),
+    ],
+)
+def test_metrics_that_json_cannot_hold_are_told(toy, value, message):
+    toy.write_text(TOY.replace("x.mean()", value))
+    with pytest.raises(RunsFailed, match=message):
+        run_experiment(toy, seeds=1)
+
+
+@pytest.mark.slow
+def test_dask_with_two_local_workers(toy):
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    here = metrics(run_experiment(toy))
+    done = call(toy, "--backend", "dask", "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    results = load_results(toy)
+    assert metrics(results) == here
+    assert len({run["metrics"]["process"] for run in results["runs"]}) == 2
+
+
+# The command line
+
+
+def test_list_tells_every_experiment():
+    shown = call("--list")
+    assert shown.returncode == 0
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == experiment_names()
+    assert "How long do RNN, LSTM and GRU remember?" in shown.stdout
+    assert "adding_problem" in experiment_names()
+
+
+def test_the_command_is_silent_but_for_its_last_line(toy):
+    done = call(toy, "--seeds", 1, "--quick")
+    assert done.stdout == "2 runs, 0.00 core hours: results/toy-quick.json\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "NAME is missing"),
+        (["nothing"], "NAME must be one of adding_problem"),
+        (["adding_problem", "--seeds", "0"], "seeds must be a whole number of at least 1, got 0"),
+        (["adding_problem", "--jobs", "0"], "jobs must be a whole number of at least 1, got 0"),
+        (["adding_problem", "--backend", "magic"], "invalid choice: 'magic'"),
+    ],
+)
+def test_wrong_arguments_end_with_a_sentence(arguments, message):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_backend_is_told(toy):
+    try:
+        import ray  # noqa: F401
+    except ModuleNotFoundError:
+        done = call(toy, "--backend", "ray")
+        assert done.returncode == 2
+        assert "--backend ray needs ray, which is not installed: pip install ray." in done.stderr
+    else:
+        pytest.skip("ray is installed")
+
+
+def test_failed_runs_end_with_status_1(toy):
+    toy.write_text(TOY.replace("    x =", "    1 / 0\n    x ="))
+    done = call(toy)
+    assert done.returncode == 1
+    assert "9 of 9 runs failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_no_experiment_is_told(toy):
+    toy.write_text("def settings(quick): return []\n")
+    with pytest.raises(ValueError, match=r"toy\.py must define run\(\.\.\.\)"):
+        run_experiment(toy)
+
+
+# Summaries
+
+
+def results_of(values, **more):
+    return {
+        "runs": [
+            {"setting": {"cell": cell} | more, "seed": seed, "metrics": {"mse": value}}
+            for cell, row in values.items()
+            for seed, value in enumerate(row)
+        ]
+    }
+
+
+def test_summary_by_t():
+    """Values 1, 2, 3, 4, 5: s = sqrt(2.5), and t = 2.7764 with four degrees of freedom."""
+    first, second = summarize(results_of({"rnn": [1, 2, 3, 4, 5], "gru": [7, 7]}), "mse", ["cell"])
+    half = 2.776445 * math.sqrt(2.5 / 5)
+    assert (first["cell"], first["n"], first["mean"]) == ("rnn", 5, 3)
+    assert first["low"] == pytest.approx(3 - half)
+    assert first["high"] == pytest.approx(3 + half)
+    assert first["std"] == pytest.approx(math.sqrt(2.5))
+    assert first["values"] == [1, 2, 3, 4, 5]
+    assert (second["cell"], second["low"], second["high"]) == ("gru", 7, 7)
+
+
+@pytest.mark.parametrize(("method", "n"), [("t", 5), ("bootstrap", 60)])
+def test_intervals_cover_as_often_as_they_say(method, n):
+    rng = np.random.default_rng(0)
+    trials = 600
+    runs = results_of({str(trial): rng.normal(2.0, 3.0, n).tolist() for trial in range(trials)})
+    groups = summarize(runs, "mse", ["cell"], method=method, level=0.8, resamples=400, rng=rng)
+    covered = np.mean([group["low"] <= 2.0 <= group["high"] for group in groups])
+    assert covered == pytest.approx(0.8, abs=0.05)
+
+
+def test_wrong_summaries_are_told():
+    good = results_of({"rnn": [1.0, 2.0]})
+    for arguments, message in [
+        ((good, "mae", ["cell"]), "metric must be one of mse, got 'mae'"),
+        ((good, "mse", ["T"]), r"by must name settings \(cell\), got 'T'"),
+        ((results_of({"rnn": [1.0]}), "mse", ["cell"]), "two seeds at least, got one"),
+        ((results_of({"rnn": [1.0, None]}), "mse", ["cell"]), "must be a finite number .* None"),
+        ((results_of({"rnn": [1, 2], "gru": [3, 4]}), "mse", []), "every setting that varies"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            summarize(*arguments)
+    with pytest.raises(ValueError, match="method must be one of 't', 'bootstrap', got 'z'"):
+        summarize(good, "mse", ["cell"], method="z")
+
+
+# The experiments of this package
+
+
+def test_adding_problem_compares_equal_parameters():
+    pytest.importorskip("torch")
+    from rnnbook.experiments import adding_problem
+
+    for quick in (True, False):
+        for setting in adding_problem.settings(quick):
+            size = adding_problem.hidden_size(setting["cell"], setting["parameters"])
+            model = adding_problem.LastStep(setting["cell"], size)
+            count = sum(parameter.numel() for parameter in model.parameters())
+            assert count == adding_problem.parameter_count(setting["cell"], size)
+            assert count == pytest.approx(setting["parameters"], rel=0.05)
+
+
+def test_adding_problem_runs_and_repeats():
+    pytest.importorskip("torch")
+    from rnnbook.experiments import adding_problem
+
+    setting = adding_problem.settings(True)[1]
+    first, again = (adding_problem.run(setting, 0) for _ in range(2))
+    assert first["test_mse"] == again["test_mse"]
+    assert first["test_mse"] != adding_problem.run(setting, 1)["test_mse"]
+    assert len(first["curve"]) == setting["epochs"]
+    assert json.dumps(first["parameters"])
+
+
+@pytest.mark.slow
+def test_adding_problem_quick():
+    pytest.importorskip("torch")
+    done = call("adding_problem", "--quick", "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    groups = summarize(load_results("adding_problem", quick=True), "test_mse", ["cell", "T"])
+    assert len(groups) == 6
+    assert all(group["mean"] < 0.5 for group in groups)
