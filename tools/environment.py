@@ -23,7 +23,7 @@ VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 DONE = VENV / "installed.sha256"  # written last: an interrupted install leaves none
 PINS = [ROOT / "requirements.txt", ROOT / "constraints.txt"]
 PROBE_SECONDS = 30
-NETWORK = "see the message above, check the network and the free disk space, and try again."
+NETWORK = "check the network and the free disk space, see pip's message above, and try again."
 
 
 def wanted() -> str:
