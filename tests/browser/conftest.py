@@ -76,6 +76,7 @@ def tab(browser):
     """A fresh page with the network off."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_offline(True)
+    context.set_default_timeout(10_000)
     yield context.new_page()
     context.close()
 

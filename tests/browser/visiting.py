@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import resources
 
+TYPESET = """() => Promise.race([
+  window.MathJax?.startup?.promise,
+  new Promise((late) => setTimeout(late, 20000)),
+])"""
+
 BAD_MATH = r"""() => {
   const bad = [];
   for (const formula of document.querySelectorAll(".math.notranslate"))
@@ -53,7 +58,7 @@ def look_at(browser, url: str) -> Visit:
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("console", lambda line: line.type == "error" and seen.errors.append(line.text))
     page.goto(url)
-    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate(TYPESET)
     seen.bad_math = page.evaluate(BAD_MATH)
 
     opened = "solution => solution.matches('details[open]')"
