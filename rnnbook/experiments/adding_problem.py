@@ -41,13 +41,13 @@ def hidden_size(cell: str, parameters: int) -> int:
 
 def settings(quick: bool) -> list[dict]:
     """Every cell at every T."""
-    lengths = (10, 20) if quick else (25, 50, 100, 200)
+    lengths = (10, 20) if quick else (25, 50, 100, 200, 400)
     common = {
         "parameters": 1000 if quick else 5000,
         "epochs": 10 if quick else 40,
         "steps_per_epoch": 15 if quick else 100,
         "batch": 32,
-        "lr": 0.01 if quick else 0.002,
+        "lr": 0.01 if quick else 0.005,
         "max_norm": 1.0,
     }
     return [{"cell": cell, "T": T} | common for T in lengths for cell in LAYERS]
