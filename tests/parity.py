@@ -12,7 +12,7 @@ def parts(state):
 def random_state(layer, batch, rng):
     """Initial state of the right kind: h alone, or (h, c)."""
     shape = (layer.num_layers * layer.directions, batch, layer.hidden_size)
-    state = tuple(rng.standard_normal(shape) for _ in layer.cell_class.state_names)
+    state = tuple(rng.standard_normal(shape) for _ in layer.state_names)
     return state if len(state) > 1 else state[0]
 
 

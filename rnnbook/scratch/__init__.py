@@ -6,7 +6,9 @@ Losses, optimizers, schedules and initial weights are functions and classes of t
 
 from rnnbook.scratch import init, losses, optim, schedules
 from rnnbook.scratch.embedding import Embedding
+from rnnbook.scratch.gru import GRU, GRUCell, ResetBeforeGRU, ResetBeforeGRUCell
 from rnnbook.scratch.linear import Linear
+from rnnbook.scratch.lstm import LSTM, LSTMCell
 from rnnbook.scratch.minimal import MinGRU, MinLSTM
 from rnnbook.scratch.model import SequenceModel, Stacked
 from rnnbook.scratch.recurrent_layer import RNN, RNNCell
@@ -19,15 +21,21 @@ from rnnbook.scratch.regularization import (
 )
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "RNN",
     "Dropout",
     "Embedding",
+    "GRUCell",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "MinGRU",
     "MinLSTM",
     "RNNCell",
     "RecurrentDropout",
+    "ResetBeforeGRU",
+    "ResetBeforeGRUCell",
     "SequenceModel",
     "Stacked",
     "VariationalDropout",

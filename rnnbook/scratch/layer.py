@@ -1,6 +1,3 @@
-# NOTE to the helper on scratch layers: the lead wrote layer.py, recurrent_layer.py and lstm.py (they pass
-# parity with torch, lengths and directions included) because a chapter waits for them. Keep this design; add
-# gru.py in the same shape, the tests, and tune speed inside it. Delete this note. (Sorry: I overwrote your layer.py.)
 """What all recurrent layers share: parameters, stacking, directions, lengths and states.
 
     forward    x (B, T, D), state0  ->  output (B, T, H * directions), state
@@ -111,18 +108,18 @@ class RecurrentLayer(Parameters):
             check_positive(name, value)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.num_layers, self.bidirectional = num_layers, bidirectional
-        self._directions = 2 if bidirectional else 1
+        self.directions = 2 if bidirectional else 1
         self._tape = None
 
         # In torch's order: layer by layer, the forward direction first.
         self._suffixes = [
             f"_l{k}{reverse}"
             for k in range(num_layers)
-            for reverse in ("", "_reverse")[: self._directions]
+            for reverse in ("", "_reverse")[: self.directions]
         ]
         shapes = {}
         for i, suffix in enumerate(self._suffixes):
-            size = input_size if i < self._directions else hidden_size * self._directions
+            size = input_size if i < self.directions else hidden_size * self.directions
             for name, shape in weight_shapes(self.blocks, size, hidden_size).items():
                 shapes[name + suffix] = shape
         self._draw(shapes, hidden_size, dtype, rng)
@@ -158,8 +155,8 @@ class RecurrentLayer(Parameters):
         tapes = []
         for layer in range(self.num_layers):
             outputs = []
-            for direction in range(self._directions):
-                i = layer * self._directions + direction
+            for direction in range(self.directions):
+                i = layer * self.directions + direction
                 seen = reverse(x, lengths) if direction else x
                 tape, states = self._forward(self._weights(i), seen, *(s[i].T for s in starts))
                 tapes.append(tape)
@@ -189,7 +186,7 @@ class RecurrentLayer(Parameters):
         """
         check_forward_ran(self, self._tape)
         tapes, lengths, steps, batch = self._tape
-        width = self.hidden_size * self._directions
+        width = self.hidden_size * self.directions
         if doutput is None:
             dy = np.zeros((steps, width, batch), self.dtype)
         else:
@@ -205,8 +202,8 @@ class RecurrentLayer(Parameters):
             if lengths is not None:
                 dy = np.where(_inside(lengths, steps)[:, None, :], dy, 0)
             dx = 0
-            for direction in range(self._directions):
-                i = layer * self._directions + direction
+            for direction in range(self.directions):
+                i = layer * self.directions + direction
                 dh = dy[:, direction * self.hidden_size : (direction + 1) * self.hidden_size]
                 dseen, dstart, dweights = self._backward(
                     self._weights(i),
@@ -244,7 +241,9 @@ class RecurrentLayer(Parameters):
             state = (state,)
         elif not isinstance(state, tuple | list) or len(state) != len(self.state_names):
             came = len(state) if isinstance(state, tuple | list) else type(state).__name__
-            raise ValueError(f"{name} must be the pair ({', '.join(self.state_names)}), got {came}.")
+            raise ValueError(
+                f"{name} must be the pair ({', '.join(self.state_names)}), got {came}."
+            )
         for part, array in zip(self.state_names, state, strict=True):
             check_shape(f"{name} {part}", array, shape)
             check_finite(f"{name} {part}", array)

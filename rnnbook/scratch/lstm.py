@@ -1,6 +1,3 @@
-# NOTE to the helper on scratch layers: the lead wrote layer.py, recurrent_layer.py and lstm.py (they pass
-# parity with torch, lengths and directions included) because a chapter waits for them. Keep this design; add
-# gru.py in the same shape, the tests, and tune speed inside it. Delete this note. (Sorry: I overwrote your layer.py.)
 """The LSTM (chapter ``lstm``): Hochreiter & Schmidhuber (1997), with the forget gate of Gers,
 Schmidhuber & Cummins (2000).
 

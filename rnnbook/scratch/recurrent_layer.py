@@ -1,12 +1,9 @@
-# NOTE to the helper on scratch layers: the lead wrote layer.py, recurrent_layer.py and lstm.py (they pass
-# parity with torch, lengths and directions included) because a chapter waits for them. Keep this design; add
-# gru.py in the same shape, the tests, and tune speed inside it. Delete this note. (Sorry: I overwrote your layer.py.)
 """The recurrent layer (chapter ``recurrent_layer``): Elman, Cognitive Science 14 (1990).
 
-    a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
-    h_t = tanh(a_t)                                  or relu(a_t)
+a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
+h_t = tanh(a_t)                                  or relu(a_t)
 
-    T steps, B batch, D input, H hidden;  in the loops  x (T, D, B),  h (T + 1, H, B)
+T steps, B batch, D input, H hidden;  in the loops  x (T, D, B),  h (T + 1, H, B)
 """
 
 import numpy as np
@@ -77,9 +74,7 @@ class RNN(RecurrentLayer):
     ):
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         self.nonlinearity = nonlinearity
-        super().__init__(
-            input_size, hidden_size, num_layers, bidirectional, dtype=dtype, rng=rng
-        )
+        super().__init__(input_size, hidden_size, num_layers, bidirectional, dtype=dtype, rng=rng)
 
     def _forward(self, weights, x, h0):
         w_ih, w_hh, b_ih, b_hh = weights
