@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rnnbook.scratch.gru import GRU
 
 from rnnbook.gradcheck import check_layer, compare_gradients
+from rnnbook.scratch.gru import GRU
 from rnnbook.scratch.lstm import LSTM
 from rnnbook.scratch.minimal import MinGRU
 from rnnbook.scratch.recurrent_layer import RNN
@@ -241,6 +241,17 @@ def test_recurrent_dropout_masks_h_alike_at_all_steps_and_never_c():
         h, c = cell(torch.tensor(x[:, t]), (mask * h, c))
         np.testing.assert_allclose(output[:, t], h.detach(), rtol=0, atol=1e-12)
     np.testing.assert_allclose(dropout.eval().forward(x)[0], lstm.forward(x)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [Zoneout, RecurrentDropout])
+def test_a_layer_of_float32_stays_float32(wrap):
+    rng = np.random.default_rng(0)
+    layer = wrap(LSTM(3, 4, dtype=np.float32, rng=rng), rng=rng)
+    state = tuple(rng.standard_normal((2, 1, 2, 4)))
+    output, final = layer.forward(rng.standard_normal((2, 5, 3)), state)
+    dx, dstate = layer.backward(np.ones(output.shape), state)
+    found = {a.dtype for a in (output, *final, dx, *dstate, *layer.grads.values())}
+    assert found == {np.dtype(np.float32)}
 
 
 def test_recurrent_dropout_refuses_layers_whose_h_is_their_memory():

@@ -180,7 +180,7 @@ class _BetweenSteps(Parameters, Mode):
         self.grads: dict[str, np.ndarray] = {}
         self._cache: tuple | None = None
 
-    def _draw(self, steps: int, state: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _noise(self, steps: int, state: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """``drop`` (1, B, H) and ``keep`` (T, len(state), 1, B, H); sizes of 1 are broadcast."""
         raise NotImplementedError
 
@@ -194,8 +194,10 @@ class _BetweenSteps(Parameters, Mode):
             real[:, :, 0] = np.arange(steps)[:, None] < check_lengths(lengths, batch, steps)
         x = np.where(real.transpose(1, 0, 2), x, 0)  # what lies beyond a sequence is ignored
         _, final = self.layer.forward(x[:, :1], state)  # checks the state, and shows its kind
-        s = [np.zeros_like(part) for part in unpack(final)] if state is None else unpack(state)
-        drop, keep = self._draw(steps, s)
+        s = [np.zeros_like(part) for part in unpack(final)]
+        if state is not None:
+            s = [np.asarray(part, dtype=s[0].dtype) for part in unpack(state)]
+        drop, keep = self._noise(steps, s)
         keep = np.where(real[:, None, None], keep, 1).astype(s[0].dtype)
 
         entered, output = [], np.zeros((batch, steps, self.hidden_size), dtype=s[0].dtype)
@@ -220,13 +222,13 @@ class _BetweenSteps(Parameters, Mode):
             check_shape("doutput", doutput, (batch, steps, self.hidden_size))
         if dstate is not None:
             check_state("dstate", dstate, entered[0])
-            ds = unpack(dstate)
+            ds = [np.asarray(part, dtype=keep.dtype) for part in unpack(dstate)]
 
         dx = np.empty(x.shape, dtype=keep.dtype)
         grads = {name: np.zeros_like(p) for name, p in self.params.items()}
         for t in reversed(range(steps)):
             if doutput is not None:
-                ds[0] = ds[0] + np.where(real[t], doutput[:, t], 0)
+                ds[0] = ds[0] + np.where(real[t], doutput[:, t], 0).astype(keep.dtype)
             self.layer.forward(x[:, t : t + 1], entered[t])
             dnew = pack([(1 - k) * d for k, d in zip(keep[t], ds, strict=True)])
             dx[:, t : t + 1], dentered = self.layer.backward(None, dnew)
@@ -259,7 +261,7 @@ class RecurrentDropout(_BetweenSteps):
         super().__init__(layer, rng)
         self.p = p
 
-    def _draw(self, steps, state):
+    def _noise(self, steps, state):
         drop = np.ones_like(state[0])
         if self.training:
             drop = inverted_mask(drop.shape, self.p, drop.dtype, self.rng)
@@ -294,7 +296,7 @@ class Zoneout(_BetweenSteps):
         super().__init__(layer, rng)
         self.p_hidden, self.p_cell = p_hidden, p_cell
 
-    def _draw(self, steps, state):
+    def _noise(self, steps, state):
         p = np.array([self.p_hidden, self.p_cell])[: len(state), None, None, None]
         keep = self.rng.random((steps, len(state), *state[0].shape)) < p if self.training else p
         return np.ones_like(state[0]), keep
