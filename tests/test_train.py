@@ -20,7 +20,9 @@ import rnnbook.checkpoint
 from rnnbook import tasks
 from rnnbook.checkpoint import load_tree, save_tree, write_atomically
 from rnnbook.scratch import losses, optim, schedules
+from rnnbook.scratch.embedding import Embedding
 from rnnbook.scratch.linear import Linear
+from rnnbook.scratch.lstm import LSTM
 from rnnbook.scratch.minimal import MinGRU
 from rnnbook.scratch.model import SequenceModel, Stacked
 from rnnbook.scratch.regularization import Dropout
@@ -187,8 +189,6 @@ def test_masks_and_lengths_reach_model_and_loss(family):
     batch = tasks.counting_language(20, np.random.default_rng(0), most_n=5)
     seen = []
     if family == "scratch":
-        from rnnbook.scratch.embedding import Embedding
-
         model = SequenceModel(MinGRU(4, 6), Linear(6, 3), many_to="many", embedding=Embedding(3, 4))
         optimizer = optim.Adam(model.params)
 
@@ -233,6 +233,31 @@ def test_evaluation_is_without_dropout_and_training_with(family):
 def test_a_nan_validation_loss_is_never_the_best():
     history = History(train_loss=[1.0] * 3, validation_loss=[2.0, math.nan, 1.0])
     assert history.best_epoch == 2
+
+
+@pytest.mark.slow
+def test_a_numpy_lstm_comes_near_the_entropy_of_the_grammar():
+    """Task, baseline, layer, masked loss and loop together: no better than the entropy allows,
+    and better than anything that forgets the second symbol."""
+    rng = np.random.default_rng(0)
+    model = SequenceModel(
+        LSTM(8, 24, rng=rng), Linear(24, 7, rng=rng), many_to="many", embedding=Embedding(7, 8)
+    )
+    model.embedding.params["weight"][...] = rng.normal(size=(7, 8))
+    data, validation = tasks.reber_grammar(2000, rng), tasks.reber_grammar(2000, rng)
+    history = fit(
+        model,
+        data,
+        loss=losses.softmax_cross_entropy,
+        optimizer=optim.Adam(model.params, lr=0.01),
+        epochs=12,
+        validation=validation,
+        max_norm=1.0,
+        rng=rng,
+    )
+    best = min(history.validation_loss)
+    assert best == pytest.approx(tasks.reber_baseline(), abs=0.02)
+    assert best < tasks.reber_baseline(forgets=True) - 0.03
 
 
 # Divergence
