@@ -136,6 +136,27 @@ def test_notebook_follows_its_text(house):
     assert "Other words" in kept.cells[2].source
 
 
+def test_notebook_saved_by_jupyterlab_is_executed_anew(house):
+    notebooks.update("one", house)
+    path = house / "notebooks/one.ipynb"
+    stored = nbformat.read(path, as_version=4)
+    stored.metadata.language_info.version = "3.11.7"
+    stored.cells[-1].outputs = []
+    nbformat.write(stored, path)
+    assert "saved by hand" in chapters.difference("one", house)
+    assert notebooks.update("one", house).startswith("executed")
+    assert chapters.read_notebook("one", house).cells[-1].outputs
+
+
+def test_head_of_the_notebook_follows_the_text(house):
+    notebooks.update("one", house)
+    text = house / "book/one.md"
+    text.write_text(text.read_text().replace("---\nkernel", "---\nmyst:\n  a: b\nkernel"))
+    assert "the head of" in chapters.difference("one", house)
+    assert notebooks.update("one", house) == "text updated, outputs kept"
+    assert chapters.read_notebook("one", house).metadata.myst == {"a": "b"}
+
+
 def test_notebook_that_fails_leaves_the_stored_one(house, capsys):
     stored = house / "notebooks/one.ipynb"
     stored.write_text(nbformat.writes(nbformat.v4.new_notebook()))

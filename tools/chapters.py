@@ -16,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 DISTRIBUTION = {"sklearn": "scikit-learn"}  # where a package is imported by another name
 COLAB_CELL = """\
 # On Colab, this installs the book's library; anywhere else it does nothing.
@@ -56,6 +57,17 @@ def colab_cell(root: Path = ROOT) -> str:
     return COLAB_CELL.format(url=config["repository"]["url"])
 
 
+def head(text: nbformat.NotebookNode, mark: dict) -> dict:
+    """The metadata of a stored notebook: the text's, and nothing that names machine or versions."""
+    own = {key: value for key, value in text.metadata.items() if key != "jupytext"}
+    return own | {"kernelspec": KERNEL, "language_info": LANGUAGE, "rnnbook": mark}
+
+
+def foreign(stored: nbformat.NotebookNode) -> bool:
+    """Whether another program than tools/notebooks.py, such as JupyterLab, saved it last."""
+    return "jupytext" in stored.metadata or stored.metadata.get("language_info") != LANGUAGE
+
+
 def visible(cell: nbformat.NotebookNode) -> tuple:
     """What text and notebook must have in common, cell by cell."""
     return cell.cell_type, cell.source, dict(cell.metadata)
@@ -75,8 +87,13 @@ def difference(slug: str, root: Path = ROOT) -> str | None:
             return f"cell {number} of notebooks/{slug}.ipynb is not that of book/{slug}.md"
     if len(text.cells) != len(stored.cells):
         return f"notebooks/{slug}.ipynb has {len(stored.cells)} cells, its text {len(text.cells)}"
-    if stored.metadata.get("rnnbook", {}).get("fingerprint") != fingerprint(text, root):
+    mark = stored.metadata.get("rnnbook", {})
+    if mark.get("fingerprint") != fingerprint(text, root):
         return f"the code that notebooks/{slug}.ipynb was executed with has changed"
+    if foreign(stored):
+        return f"notebooks/{slug}.ipynb was saved by hand"
+    if stored.metadata != head(text, mark):
+        return f"the head of notebooks/{slug}.ipynb is not that of book/{slug}.md"
     return None
 
 

@@ -19,6 +19,8 @@ from chapters import (
     colab_cell,
     difference,
     fingerprint,
+    foreign,
+    head,
     notebook_path,
     read_notebook,
     read_text,
@@ -48,7 +50,7 @@ def update(slug: str, root: Path = ROOT) -> str:
     stored = read_notebook(slug, root)
     mark = {"fingerprint": fingerprint(text, root)}
     old = stored.metadata.get("rnnbook", {}) if stored else {}
-    if old.get("fingerprint") == mark["fingerprint"]:
+    if old.get("fingerprint") == mark["fingerprint"] and not foreign(stored):
         keep_outputs(text, stored)
         mark, outcome = old, "text updated, outputs kept"
     else:
@@ -123,11 +125,7 @@ def execute(book: nbformat.NotebookNode, slug: str, root: Path) -> Watch:
 
 def clean(book: nbformat.NotebookNode, mark: dict, root: Path) -> None:
     """Leave in the notebook nothing that names the machine, the versions or the hour."""
-    kept = {key: value for key, value in book.metadata.items() if key != "jupytext"}
-    language = {"name": "python", "pygments_lexer": "ipython3"}
-    book.metadata = nbformat.from_dict(
-        kept | {"kernelspec": KERNEL, "language_info": language, "rnnbook": mark}
-    )
+    book.metadata = nbformat.from_dict(head(book, mark))
     seen: dict[str, int] = {}
     for cell in book.cells:
         name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
