@@ -3,6 +3,9 @@
 Each run trains one cell on fresh sequences of T steps, for one seed the same ones whatever the
 cell, and tests the weights that did best in validation. To compare with: the error 1/6 of a
 constant and 1/12 of a network that remembers one of the two numbers.
+
+The learning rates come from trials with two seeds at T = 25 and 50, over 0.001 to 0.03: LSTM and
+GRU learned well at 0.01 to 0.03, the RNN at none; 0.003 kept its loss steady.
 """
 
 import numpy as np
@@ -14,6 +17,7 @@ from rnnbook.train import evaluate, fit
 SEEDS = 5
 BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}  # matrices in a cell
 LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+RATES = {"rnn": 0.003, "lstm": 0.02, "gru": 0.02}
 
 
 class LastStep(torch.nn.Module):
@@ -29,14 +33,18 @@ class LastStep(torch.nn.Module):
         return self.head(self.rnn(x)[0][:, -1])
 
 
-def parameter_count(cell: str, hidden_size: int) -> int:
-    """G (2 H + H^2 + 2 H) + (H + 1): G blocks with input, recurrence and two biases; the head."""
-    return BLOCKS[cell] * (hidden_size**2 + 4 * hidden_size) + hidden_size + 1
+def parameter_count(cell: str, hidden_size: int, inputs: int = 2, outputs: int = 1) -> int:
+    """G (H D + H^2 + 2 H) + K (H + 1): G blocks with input, recurrence, two biases; the head."""
+    layer = BLOCKS[cell] * hidden_size * (inputs + hidden_size + 2)
+    return layer + outputs * (hidden_size + 1)
 
 
-def hidden_size(cell: str, parameters: int) -> int:
+def hidden_size(cell: str, parameters: int, inputs: int = 2, outputs: int = 1) -> int:
     """The number of units that comes nearest to the number of parameters."""
-    return min(range(1, 513), key=lambda size: abs(parameter_count(cell, size) - parameters))
+    return min(
+        range(1, 513),
+        key=lambda size: abs(parameter_count(cell, size, inputs, outputs) - parameters),
+    )
 
 
 def settings(quick: bool) -> list[dict]:
