@@ -1,0 +1,7 @@
+"""Recurrent networks as ``torch.nn.Module``, from elementary tensor operations."""
+
+from rnnbook.pytorch.gru import GRU, ResetBeforeGRU
+from rnnbook.pytorch.lstm import LSTM
+from rnnbook.pytorch.recurrent_layer import RNN
+
+__all__ = ["GRU", "LSTM", "RNN", "ResetBeforeGRU"]
