@@ -18,7 +18,7 @@ TWINS = {
     "LSTM": torch.nn.LSTM,
     "GRU": torch.nn.GRU,
 }
-KINDS = list(TWINS)
+KINDS = [*TWINS, *(f"Fused{name}" for name in TWINS)]
 
 
 def make(name, *sizes, **options):
