@@ -30,8 +30,9 @@ def check_shape(name: str, array, expected: Sequence[int | str]) -> None:
 def check_finite(name: str, array) -> None:
     """Raise ``ValueError`` at the first NaN or infinity in ``array``."""
     # A sum of finite numbers is finite unless it overflows: one cheap pass settles the usual case.
-    if math.isfinite(float(array.sum())):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(float(array.sum())):
+            return
     if hasattr(array, "detach"):  # a torch tensor
         array = array.detach().double().cpu().numpy()
     bad = np.argwhere(~np.isfinite(array))

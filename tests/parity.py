@@ -1,7 +1,9 @@
 """Compare a scratch layer with its torch.nn twin: values and every gradient."""
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
@@ -69,3 +71,41 @@ def assert_agree(result, expected, tolerance=1e-10):
     for name, array in expected.items():
         assert result[name].shape == array.shape, name
         assert np.abs(result[name] - array).max() <= tolerance, name
+
+
+def assert_same_as_torch(layer, module, rng, *, batch, steps, lengths, with_state):
+    """Values and all gradients of a scratch layer, in float64, against those of its torch twin."""
+    copy_weights(layer, module)
+    x = rng.standard_normal((batch, steps, layer.input_size))
+    zeros = tuple(np.zeros_like(part) for part in parts(random_state(layer, batch, rng)))
+    state = random_state(layer, batch, rng) if with_state else None
+    doutput = rng.standard_normal((batch, steps, layer.hidden_size * layer.directions))
+    dstate = random_state(layer, batch, rng)
+    ours = run_scratch(layer, x, state, lengths, doutput, dstate)
+    given = zeros if state is None else state
+    assert_agree(ours, run_torch(module, x, given, lengths, doutput, dstate))
+
+
+# Every combination that a layer must get right; sizes are unequal so that no axis hides another.
+STACKS = pytest.mark.parametrize("num_layers", [1, 2, 3])
+DIRECTIONS = pytest.mark.parametrize("bidirectional", [False, True])
+LENGTHS = pytest.mark.parametrize("lengths", [None, [2, 5, 1]])
+STATES = pytest.mark.parametrize("with_state", [False, True])
+
+
+def combinations(test):
+    return STACKS(DIRECTIONS(LENGTHS(STATES(test))))
+
+
+@st.composite
+def shapes(draw):
+    """Sizes of a layer and of its input, with lengths or without."""
+    size = st.integers(1, 5)
+    batch, steps = draw(size), draw(size)
+    lengths = draw(st.none() | st.lists(st.integers(1, steps), min_size=batch, max_size=batch))
+    return {
+        "sizes": (draw(size), draw(size), draw(st.integers(1, 2)), draw(st.booleans())),
+        "batch": batch,
+        "steps": steps,
+        "lengths": lengths,
+    }

@@ -36,6 +36,7 @@ class GRUCell(Cell):
 
     def step(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
         """``x`` (B, D), ``h`` (B, H) -> the new state (B, H)."""
+        x, h = self.checked(x, h)
         w_ih, w_hh, b_ih, b_hh = self.params.values()
         p_r, p_z, p_n = np.split(x @ w_ih.T + b_ih, 3, axis=1)  # from the input
         q_r, q_z, q_n = np.split(h @ w_hh.T + b_hh, 3, axis=1)  # from the old state
@@ -60,6 +61,7 @@ class ResetBeforeGRUCell(Cell):
 
     def step(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
         """``x`` (B, D), ``h`` (B, H) -> the new state (B, H)."""
+        x, h = self.checked(x, h)
         w_ih, w_hh, b_ih, b_hh = self.params.values()
         w_hr, w_hz, w_hn = np.split(w_hh, 3)
         p_r, p_z, p_n = np.split(x @ w_ih.T + b_ih + b_hh, 3, axis=1)  # from the input

@@ -20,11 +20,13 @@ import numpy as np
 from rnnbook.checks import (
     check_finite,
     check_forward_ran,
+    check_generator,
     check_keys,
     check_lengths,
     check_positive,
     check_shape,
 )
+from rnnbook.scratch.states import State, check_state, pack, unpack
 
 
 class Parameters:
@@ -38,6 +40,7 @@ class Parameters:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}.")
         rng = np.random.default_rng() if rng is None else rng
+        check_generator("rng", rng)
         bound = 1 / np.sqrt(hidden_size)
         self.params = {
             name: rng.uniform(-bound, bound, size=shape).astype(self.dtype)
@@ -67,12 +70,25 @@ class Cell(Parameters):
     """
 
     blocks: int
+    state_names: tuple[str, ...] = ("h",)
 
     def __init__(self, input_size: int, hidden_size: int, *, dtype=np.float64, rng=None):
         check_positive("input_size", input_size)
         check_positive("hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self._draw(weight_shapes(self.blocks, input_size, hidden_size), hidden_size, dtype, rng)
+
+    def checked(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """``x`` (B, D) and the state, (B, H) each, as arrays of the cell's dtype.
+
+        Raises:
+            ValueError: a wrong shape, a state of the wrong kind, or a NaN or infinity.
+        """
+        x = np.asarray(x, dtype=self.dtype)
+        check_shape("x", x, ("B", self.input_size))
+        check_finite("x", x)
+        shape = (len(x), self.hidden_size)
+        return x, pack(checked_states("state", state, self.state_names, shape, self.dtype))
 
 
 class RecurrentLayer(Parameters):
@@ -146,11 +162,12 @@ class RecurrentLayer(Parameters):
         batch, steps, _ = x.shape
         if lengths is not None:
             lengths = check_lengths(lengths, batch, steps)
-            x = np.where(_inside(lengths, steps).T[:, :, None], x, 0)
+            inside = _inside(lengths, steps)
+            x = np.where(inside.transpose(2, 0, 1), x, 0)
         check_finite("x", x)
         starts = self._states("state", state, batch)
 
-        x = np.ascontiguousarray(x.transpose(1, 2, 0), dtype=self.dtype)  # (T, D, B)
+        x = np.array(x.transpose(1, 2, 0), dtype=self.dtype, order="C")  # (T, D, B), a copy
         finals = [np.empty_like(start) for start in starts]
         tapes = []
         for layer in range(self.num_layers):
@@ -163,12 +180,12 @@ class RecurrentLayer(Parameters):
                 for final, s in zip(finals, states, strict=True):
                     final[i] = last(s, lengths).T
                 h = states[0][1:]
+                if lengths is not None:
+                    np.copyto(h, 0, where=~inside)
                 outputs.append(reverse(h, lengths) if direction else h)
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
-            if lengths is not None:
-                x = np.where(_inside(lengths, steps)[:, None, :], x, 0)
         self._tape = tapes, lengths, steps, batch
-        return np.ascontiguousarray(x.transpose(2, 0, 1)), self._pack(finals)
+        return x.transpose(2, 0, 1).copy(), pack(finals)
 
     def backward(self, doutput: np.ndarray | None, dstate=None):
         """The gradients of a loss, given those with respect to what ``forward`` returned.
@@ -200,7 +217,7 @@ class RecurrentLayer(Parameters):
         grads = {}
         for layer in reversed(range(self.num_layers)):
             if lengths is not None:
-                dy = np.where(_inside(lengths, steps)[:, None, :], dy, 0)
+                dy = np.where(_inside(lengths, steps), dy, 0)
             dx = 0
             for direction in range(self.directions):
                 i = layer * self.directions + direction
@@ -219,7 +236,7 @@ class RecurrentLayer(Parameters):
                     grads[name + self._suffixes[i]] = value
             dy = dx
         self.grads = {name: grads[name] for name in self.params}
-        return np.ascontiguousarray(dy.transpose(2, 0, 1)), self._pack(dstarts)
+        return dy.transpose(2, 0, 1).copy(), pack(dstarts)
 
     def _forward(self, weights, x, *state):
         raise NotImplementedError
@@ -233,25 +250,19 @@ class RecurrentLayer(Parameters):
     def _states(self, name: str, state, batch: int) -> list[np.ndarray]:
         """``state`` as a list of arrays (L * directions, B, H) of the layer's dtype."""
         shape = (len(self._suffixes), batch, self.hidden_size)
-        if state is None:
-            return [np.zeros(shape, self.dtype) for _ in self.state_names]
-        if len(self.state_names) == 1:
-            if isinstance(state, tuple | list):
-                raise ValueError(f"{name} must be one array h, got {len(state)} in a sequence.")
-            state = (state,)
-        elif not isinstance(state, tuple | list) or len(state) != len(self.state_names):
-            came = len(state) if isinstance(state, tuple | list) else type(state).__name__
-            raise ValueError(
-                f"{name} must be the pair ({', '.join(self.state_names)}), got {came}."
-            )
-        for part, array in zip(self.state_names, state, strict=True):
-            check_shape(f"{name} {part}", array, shape)
-            check_finite(f"{name} {part}", array)
-        return [np.asarray(array, dtype=self.dtype) for array in state]
+        return checked_states(name, state, self.state_names, shape, self.dtype)
 
-    @staticmethod
-    def _pack(states: list[np.ndarray]):
-        return states[0] if len(states) == 1 else tuple(states)
+
+def checked_states(name: str, state: State | None, names, shape, dtype) -> list[np.ndarray]:
+    """``state`` as a list of finite arrays, one of ``shape`` for each of ``names``; None: zeros."""
+    zeros = [np.zeros(shape, dtype) for _ in names]
+    if state is None:
+        return zeros
+    check_state(name, state, pack(zeros))
+    arrays = [np.asarray(array, dtype=dtype) for array in unpack(state)]
+    for array in arrays:
+        check_finite(name, array)
+    return arrays
 
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -301,5 +312,5 @@ def sequence_ends(lengths: np.ndarray | None, steps: int) -> dict[int, np.ndarra
 
 
 def _inside(lengths: np.ndarray, steps: int) -> np.ndarray:
-    """(T, B): True where a step belongs to its sequence."""
-    return np.arange(steps)[:, None] < lengths
+    """(T, 1, B): True where a step belongs to its sequence."""
+    return np.arange(steps)[:, None, None] < lengths

@@ -34,6 +34,7 @@ class LSTMCell(Cell):
     """
 
     blocks = 4
+    state_names = ("h", "c")
 
     def gates(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
         """``x`` (B, D), ``h`` (B, H) -> ``i, f, g, o``, each (B, H)."""
@@ -44,7 +45,7 @@ class LSTMCell(Cell):
 
     def step(self, x: np.ndarray, state) -> tuple[np.ndarray, np.ndarray]:
         """``x`` (B, D), ``state`` = (h, c), each (B, H) -> the new (h, c)."""
-        h, c = state
+        x, (h, c) = self.checked(x, state)
         i, f, g, o = self.gates(x, h)
         c = f * c + i * g
         h = o * np.tanh(c)

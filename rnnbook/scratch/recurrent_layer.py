@@ -36,6 +36,7 @@ class RNNCell(Cell):
 
     def step(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
         """``x`` (B, D), ``h`` (B, H) -> the new state (B, H)."""
+        x, h = self.checked(x, h)
         w_ih, w_hh, b_ih, b_hh = self.params.values()
         a = x @ w_ih.T + b_ih + h @ w_hh.T + b_hh  # (B, H)
         return np.tanh(a) if self.nonlinearity == "tanh" else np.maximum(a, 0)

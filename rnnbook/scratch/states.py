@@ -24,6 +24,7 @@ def check_state(name: str, state: State, like: State) -> None:
     arrays, wanted = unpack(state), unpack(like)
     if len(arrays) != len(wanted):
         kind = "one array h" if len(wanted) == 1 else "the pair (h, c)"
-        raise ValueError(f"{name} must be {kind}, got {len(arrays)} arrays.")
-    for array, want in zip(arrays, wanted, strict=True):
-        check_shape(name, array, want.shape)
+        came = f"{len(arrays)} arrays" if isinstance(state, tuple | list) else "one array"
+        raise ValueError(f"{name} must be {kind}, got {came}.")
+    for part, array, want in zip("hc", arrays, wanted, strict=False):
+        check_shape(name if len(wanted) == 1 else f"{part} of {name}", array, want.shape)
