@@ -94,7 +94,7 @@ def check_layer(
 ) -> dict[str, float]:
     """Check every gradient of a recurrent layer: its inputs, initial states and parameters.
 
-    ``layer`` is any layer of :mod:`rnnbook.scratch` in float64 (``forward(x, state, lengths)``
+    ``layer`` is any layer of ``rnnbook.scratch`` in float64 (``forward(x, state, lengths)``
     returns ``(output, state)``, ``backward(doutput, dstate)`` returns ``(dx, dstate0)``).
     Random weights for the output and the final state come from ``rng``; forward and backward run
     once, finite differences do the rest: two more forward passes for every number that is checked,

@@ -1,6 +1,7 @@
 """What the site needs beyond settings.
 
-Solutions that fold, references as a list, round brackets around citations, no source maps.
+Solutions that fold, references as a list, round brackets around citations, equations of docstrings
+as they stand in the code, no source maps.
 """
 
 from __future__ import annotations
@@ -90,6 +91,25 @@ class AuthorYearRound(AuthorYearReferenceStyle):
     bracket_textual: BracketStyle = field(default_factory=lambda: BracketStyle("(", ")"))
 
 
+SECTIONS = ("Args:", "Attributes:", "Example:", "Raises:", "Returns:", "Source:")
+
+
+def keep_equations(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
+    """Print an indented block of a docstring as it is: it is an equation or a legend.
+
+    Such a block follows a blank line; what belongs to a section such as ``Args:`` does not.
+    """
+    text, inside = [], False
+    for line in lines:
+        if line.startswith("    ") and not inside and text and not text[-1]:
+            text += ["::", ""]
+            inside = True
+        elif line and not line.startswith(" "):
+            inside = line in SECTIONS
+        text.append(line)
+    lines[:] = text
+
+
 def drop_source_maps(app: Sphinx, problem: Exception | None) -> None:
     """Leave out what only the theme's own developers use: a third of the site's weight."""
     for path in Path(app.outdir, "_static").rglob("*.map"):
@@ -102,5 +122,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_node(summary, html=(visit_summary, depart_summary))
     app.add_post_transform(FoldSolutions)
     app.add_post_transform(ListReferences)
+    app.connect("autodoc-process-docstring", keep_equations, priority=100)  # before napoleon
     app.connect("build-finished", drop_source_maps)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
