@@ -2,7 +2,23 @@
 
 from rnnbook.pytorch.fused import FusedGRU, FusedLSTM, FusedRNN
 from rnnbook.pytorch.gru import GRU, ResetBeforeGRU
+from rnnbook.pytorch.lru import LRU
 from rnnbook.pytorch.lstm import LSTM
+from rnnbook.pytorch.minimal import MinGRU, MinLSTM, PositiveMinGRU
+from rnnbook.pytorch.model import SequenceModel
 from rnnbook.pytorch.recurrent_layer import RNN
 
-__all__ = ["GRU", "LSTM", "RNN", "FusedGRU", "FusedLSTM", "FusedRNN", "ResetBeforeGRU"]
+__all__ = [
+    "GRU",
+    "LRU",
+    "LSTM",
+    "RNN",
+    "FusedGRU",
+    "FusedLSTM",
+    "FusedRNN",
+    "MinGRU",
+    "MinLSTM",
+    "PositiveMinGRU",
+    "ResetBeforeGRU",
+    "SequenceModel",
+]
