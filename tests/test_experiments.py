@@ -318,20 +318,18 @@ def test_wrong_summaries_are_told():
 
 
 def test_adding_problem_compares_equal_parameters():
-    pytest.importorskip("torch")
     from rnnbook.experiments import adding_problem
 
     for quick in (True, False):
         for setting in adding_problem.settings(quick):
             size = adding_problem.hidden_size(setting["cell"], setting["parameters"])
-            model = adding_problem.LastStep(setting["cell"], size)
-            count = sum(parameter.numel() for parameter in model.parameters())
+            model = adding_problem.build(setting["cell"], size, np.random.default_rng(0))
+            count = sum(array.size for array in model.params.values())
             assert count == adding_problem.parameter_count(setting["cell"], size)
             assert count == pytest.approx(setting["parameters"], rel=0.05)
 
 
 def test_adding_problem_runs_and_repeats():
-    pytest.importorskip("torch")
     from rnnbook.experiments import adding_problem
 
     setting = adding_problem.settings(True)[1]
@@ -344,7 +342,6 @@ def test_adding_problem_runs_and_repeats():
 
 @pytest.mark.slow
 def test_adding_problem_quick():
-    pytest.importorskip("torch")
     done = call("adding_problem", "--quick", "--jobs", 2)
     assert done.returncode == 0, done.stderr
     groups = summarize(load_results("adding_problem", quick=True), "test_mse", ["cell", "T"])

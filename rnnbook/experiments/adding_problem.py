@@ -9,33 +9,34 @@ GRU learned well at 0.01 to 0.03, the RNN at none; 0.003 kept its loss steady.
 """
 
 import numpy as np
-import torch
 
 from rnnbook import tasks
+from rnnbook.scratch import GRU, LSTM, RNN, Linear, SequenceModel, losses, optim
 from rnnbook.train import evaluate, fit
 
 SEEDS = 5
-BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}  # matrices in a cell
-LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+LAYERS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 RATES = {"rnn": 0.003, "lstm": 0.02, "gru": 0.02}
 
 
-class LastStep(torch.nn.Module):
-    """A recurrent layer and a linear head on its last step."""
-
-    def __init__(self, cell: str, hidden_size: int):
-        super().__init__()
-        self.rnn = LAYERS[cell](2, hidden_size, batch_first=True)
-        self.head = torch.nn.Linear(hidden_size, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, 2) -> (B, 1)."""
-        return self.head(self.rnn(x)[0][:, -1])
+def build(
+    cell: str,
+    hidden_size: int,
+    rng: np.random.Generator,
+    *,
+    inputs: int = 2,
+    outputs: int = 1,
+    many_to: str = "one",
+) -> SequenceModel:
+    """A recurrent layer and a linear head on its last step, or on every step."""
+    layer = LAYERS[cell](inputs, hidden_size, dtype=np.float32, rng=rng)
+    head = Linear(hidden_size, outputs, dtype=np.float32, rng=rng)
+    return SequenceModel(layer, head, many_to=many_to)
 
 
 def parameter_count(cell: str, hidden_size: int, inputs: int = 2, outputs: int = 1) -> int:
     """G (H D + H^2 + 2 H) + K (H + 1): G blocks with input, recurrence, two biases; the head."""
-    layer = BLOCKS[cell] * hidden_size * (inputs + hidden_size + 2)
+    layer = LAYERS[cell].blocks * hidden_size * (inputs + hidden_size + 2)
     return layer + outputs * (hidden_size + 1)
 
 
@@ -69,15 +70,13 @@ def run(setting: dict, seed: int) -> dict:
         ``epochs`` times; hidden_size; parameters.
     """
     cell, T = setting["cell"], setting["T"]
-    train_rng, other_rng = np.random.default_rng([seed, T]).spawn(2)
-    torch.manual_seed(seed)
-    model = LastStep(cell, hidden_size(cell, setting["parameters"]))
-    loss = torch.nn.functional.mse_loss
+    train_rng, other_rng, weights = np.random.default_rng([seed, T]).spawn(3)
+    model = build(cell, hidden_size(cell, setting["parameters"]), weights)
     history = fit(
         model,
         lambda rng: tasks.adding_problem(setting["batch"], T, rng),
-        loss=loss,
-        optimizer=torch.optim.Adam(model.parameters(), lr=setting["lr"]),
+        loss=losses.mse,
+        optimizer=optim.Adam(model.params, lr=setting["lr"]),
         epochs=setting["epochs"],
         steps_per_epoch=setting["steps_per_epoch"],
         batch_size=500,
@@ -88,8 +87,8 @@ def run(setting: dict, seed: int) -> dict:
     )
     test = tasks.adding_problem(2000, T, other_rng)
     return {
-        "test_mse": evaluate(model, test, loss=loss, batch_size=500),
+        "test_mse": evaluate(model, test, loss=losses.mse, batch_size=500),
         "curve": np.round(history.validation_loss, 6),
         "hidden_size": model.rnn.hidden_size,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(array.size for array in model.params.values()),
     }

@@ -7,10 +7,11 @@ with PyTorch's forget bias (near 0) and with one of 3, where a gate starts at 0.
 """
 
 import numpy as np
-import torch
 
 from rnnbook import tasks
-from rnnbook.experiments.adding_problem import LAYERS, hidden_size
+from rnnbook.experiments.adding_problem import build, hidden_size
+from rnnbook.scratch import init, losses, optim
+from rnnbook.tasks import Batch, one_hot
 from rnnbook.train import evaluate, fit
 
 SEEDS = 5
@@ -18,27 +19,10 @@ SYMBOLS_IN, SYMBOLS_OUT = 10, 9
 RATES = {"rnn": 0.003, "lstm": 0.01, "gru": 0.01}  # from trials with one seed, delays 5 and 20
 
 
-class EveryStep(torch.nn.Module):
-    """Tokens as unit vectors, a recurrent layer, and a linear head on each of its steps."""
-
-    def __init__(self, cell: str, size: int, forget_bias: float | None = None):
-        super().__init__()
-        self.rnn = LAYERS[cell](SYMBOLS_IN, size, batch_first=True)
-        self.head = torch.nn.Linear(size, SYMBOLS_OUT)
-        if forget_bias is not None:
-            with torch.no_grad():
-                self.rnn.bias_ih_l0[size : 2 * size] = forget_bias  # the blocks are i, f, g, o
-                self.rnn.bias_hh_l0[size : 2 * size] = 0
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(B, T) -> logits (B, T, 9)."""
-        x = torch.nn.functional.one_hot(tokens, SYMBOLS_IN).float()
-        return self.head(self.rnn(x)[0])
-
-
-def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over all steps, in nats."""
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten())
+def copying(size: int, delay: int, rng: np.random.Generator) -> Batch:
+    """The task, with tokens as unit vectors."""
+    batch = tasks.copy_memory(size, delay, rng)
+    return Batch(one_hot(batch.x, SYMBOLS_IN), batch.target)
 
 
 def settings(quick: bool) -> list[dict]:
@@ -66,30 +50,31 @@ def run(setting: dict, seed: int) -> dict:
         parameters.
     """
     cell, delay = setting["cell"], setting["delay"]
-    train_rng, other_rng = np.random.default_rng([seed, delay]).spawn(2)
-    torch.manual_seed(seed)
+    train_rng, other_rng, weights = np.random.default_rng([seed, delay]).spawn(3)
     size = hidden_size(cell, setting["parameters"], SYMBOLS_IN, SYMBOLS_OUT)
-    model = EveryStep(cell, size, setting["forget_bias"])
+    model = build(cell, size, weights, inputs=SYMBOLS_IN, outputs=SYMBOLS_OUT, many_to="many")
+    if setting["forget_bias"] is not None:
+        init.set_forget_bias(model.rnn, setting["forget_bias"])
+    loss = losses.softmax_cross_entropy
     history = fit(
         model,
-        lambda rng: tasks.copy_memory(setting["batch"], delay, rng),
+        lambda rng: copying(setting["batch"], delay, rng),
         loss=loss,
-        optimizer=torch.optim.Adam(model.parameters(), lr=setting["lr"]),
+        optimizer=optim.Adam(model.params, lr=setting["lr"]),
         epochs=setting["epochs"],
         steps_per_epoch=setting["steps_per_epoch"],
         batch_size=250,
         rng=train_rng,
-        validation=tasks.copy_memory(250, delay, other_rng),
+        validation=copying(250, delay, other_rng),
         max_norm=setting["max_norm"],
         progress=False,
     )
-    test = tasks.copy_memory(1000, delay, other_rng)
-    with torch.no_grad():
-        answer = model(torch.from_numpy(test.x)).argmax(dim=2)[:, -10:].numpy()
+    test = copying(1000, delay, other_rng)
+    answer = model.forward(test.x)[:, -10:].argmax(axis=2)
     return {
         "test_loss": evaluate(model, test, loss=loss, batch_size=250),
         "recalled": float(np.mean(answer == test.target[:, -10:])),
         "curve": np.round(history.validation_loss, 6),
         "hidden_size": size,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(array.size for array in model.params.values()),
     }
