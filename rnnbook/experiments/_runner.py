@@ -168,7 +168,7 @@ def _merge(name: str, quick: bool, records: list[dict]) -> dict:
 def _environment() -> dict:
     """Versions and machine, without anything that names the machine's owner."""
     versions = {"python": platform.python_version(), "numpy": np.__version__}
-    for package in ("torch", "rnnbook"):
+    for package in ("torch", "keras", "rnnbook"):
         if package in sys.modules:
             versions[package] = importlib.metadata.version(package)
     machine = {
