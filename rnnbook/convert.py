@@ -1,0 +1,335 @@
+"""Weights on their way between libraries, and to and from files.
+
+This library keeps torch's names, shapes and gate order everywhere, so ``rnnbook.scratch``,
+``rnnbook.pytorch`` and ``torch.nn`` exchange weights by name (:func:`copy_weights`). Keras and ONNX
+order the blocks of their matrices differently:
+
+    kind                 here, torch, cuDNN    Keras      ONNX          one letter each for
+    RNN                  h                     h          h             the only block
+    LSTM                 i f g o               i f g o    i o f g       g is c in Keras and ONNX
+    GRU, ResetBeforeGRU  r z n                 z r n      z r n         n is h in Keras and ONNX
+
+    matrices act on      columns: W x          rows: x W  columns: W x
+    biases               two                   one; two for GRU(reset_after=True)   two, in one row
+    GRU                  reset after           reset_after=True           linear_before_reset=1
+    ResetBeforeGRU       reset before          reset_after=False          linear_before_reset=0
+    h_t                  (1 - z) n + z h_{t-1} in all of them; papers: see flip_update_gate
+
+``params`` is always a dict name -> NumPy array with the names of ``torch.nn``. NumPy is all that
+this module needs; torch and safetensors are imported only when asked for.
+"""
+
+import io
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rnnbook.checkpoint import write_atomically
+from rnnbook.checks import check_choice, check_finite, check_keys, check_shape
+
+ORDERS = {
+    "RNN": {"torch": "h", "keras": "h", "onnx": "h"},
+    "LSTM": {"torch": "ifgo", "keras": "ifgo", "onnx": "iofg"},
+    "GRU": {"torch": "rzn", "keras": "zrn", "onnx": "zrn"},
+    "ResetBeforeGRU": {"torch": "rzn", "keras": "zrn", "onnx": "zrn"},
+}
+KINDS = tuple(ORDERS)
+
+Params = dict[str, np.ndarray]
+
+
+# Between models ------------------------------------------------------------------------------
+
+
+def get_params(model) -> Params:
+    """A copy of all weights of a ``rnnbook.scratch`` layer or model, or of a torch module."""
+    if _is_torch(model):
+        return {name: t.detach().cpu().numpy().copy() for name, t in model.state_dict().items()}
+    return {name: array.copy() for name, array in model.params.items()}
+
+
+def set_params(model, params: Mapping[str, np.ndarray]) -> None:
+    """Copy ``params`` into a ``rnnbook.scratch`` layer or model, or into a torch module.
+
+    The arrays take the model's dtype. Raises ``ValueError`` that names what is missing, unknown, of
+    another shape or not finite; the model is then as it was.
+    """
+    if not _is_torch(model):
+        model.load_params(params)
+        return
+    import torch
+
+    own = model.state_dict()
+    check_keys("params", params, own)
+    for name, value in params.items():
+        check_shape(name, value, own[name].shape)
+        check_finite(name, value)
+    # state_dict's tensors share the memory of the parameters
+    with torch.no_grad():
+        for name, value in params.items():
+            own[name].copy_(torch.as_tensor(np.asarray(value)))
+
+
+def copy_weights(source, target) -> None:
+    """``set_params(target, get_params(source))``: from any of the two families to any.
+
+    ``source`` and ``target`` are layers or models of ``rnnbook.scratch``, ``rnnbook.pytorch`` or
+    ``torch.nn``. Raises as :func:`set_params`.
+    """
+    set_params(target, get_params(source))
+
+
+def _is_torch(model) -> bool:
+    torch = sys.modules.get("torch")  # a torch module cannot exist before torch is imported
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+# Gate orders and the papers' GRU -------------------------------------------------------------
+
+
+def reorder(array: np.ndarray, source: str, target: str) -> np.ndarray:
+    """The blocks of ``array`` (G * H, ...), which lie in the order ``source``, as in ``target``.
+
+    For instance ``reorder(weight, "ifgo", "iofg")`` for an LSTM on its way to ONNX. Raises
+    ``ValueError`` when the orders do not hold the same letters or do not divide the rows.
+    """
+    if sorted(source) != sorted(target):
+        raise ValueError(f"target must hold the letters of {source!r}, got {target!r}.")
+    if len(array) % len(source):
+        raise ValueError(f"array must have a multiple of {len(source)} rows, got {len(array)}.")
+    blocks = dict(zip(source, np.split(array, len(source)), strict=True))
+    return np.concatenate([blocks[letter] for letter in target])
+
+
+def flip_update_gate(params: Mapping[str, np.ndarray]) -> Params:
+    """A GRU's weights for the other role of its update gate; its own inverse.
+
+    Cho et al. (2014), torch, Keras and ONNX let z keep the old state, Chung et al. (2014) let it
+    take the new one:
+
+        h_t = (1 - z) * n + z * h_{t-1}        h_t = (1 - z) * h_{t-1} + z * n
+
+    As sigmoid(-a) = 1 - sigmoid(a), changing the sign of all that leads to z goes from one to the
+    other. For GRU and ResetBeforeGRU alike. Raises ``ValueError`` for other weights.
+    """
+    directions(params, "GRU")
+    sign = np.array([1, -1, 1])  # r, z, n
+    return {
+        name: (array.reshape(3, -1) * sign[:, None]).astype(array.dtype).reshape(array.shape)
+        for name, array in params.items()
+    }
+
+
+# Keras ---------------------------------------------------------------------------------------
+
+
+def to_keras(params: Mapping[str, np.ndarray], kind: str) -> list[list[np.ndarray]]:
+    """The weights of a stack of Keras layers: for each, the list that ``set_weights`` takes.
+
+    ``kind`` is "RNN" (Keras: SimpleRNN), "LSTM", "GRU" (reset_after=True) or "ResetBeforeGRU"
+    (GRU with reset_after=False). A layer has ``kernel`` (D, G * H), ``recurrent_kernel``
+    (H, G * H), and ``bias``: (G * H), or (2, 3H) for "GRU"; one of two directions
+    (``Bidirectional``) has the forward direction's three, then the backward one's. The two biases
+    become their sum where Keras has but one. Raises ``ValueError`` as :func:`directions`.
+    """
+    order = _order(kind, "torch", "keras")
+    layers = []
+    for suffixes in directions(params, kind):
+        weights = []
+        for suffix in suffixes:
+            w_ih, w_hh, b_ih, b_hh = (
+                reorder(params[name + suffix], *order)
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            bias = np.stack([b_ih, b_hh]) if kind == "GRU" else b_ih + b_hh
+            weights += [np.ascontiguousarray(w_ih.T), np.ascontiguousarray(w_hh.T), bias]
+        layers.append(weights)
+    return layers
+
+
+def from_keras(layers: Sequence[Sequence[np.ndarray]], kind: str) -> Params:
+    """The inverse of :func:`to_keras`, up to how the sum of two biases is shared.
+
+    ``layers`` holds what ``get_weights`` returned for each layer of the stack. Keras's one bias
+    becomes ``bias_ih``, with zeros for ``bias_hh``; without bias (``use_bias=False``) both are
+    zero. Raises ``ValueError`` for a wrong number of arrays or a wrong shape, naming the layer.
+    """
+    order = _order(kind, "keras", "torch")
+    blocks = len(order[0])
+    params: Params = {}
+    for k, weights in enumerate(layers):
+        if len(weights) not in (2, 3, 4, 6):
+            raise ValueError(
+                f"layers[{k}] must hold 2 or 3 arrays, or twice as many for two directions, "
+                f"got {len(weights)}."
+            )
+        count = len(weights) if len(weights) < 4 else len(weights) // 2
+        for direction, start in enumerate(range(0, len(weights), count)):
+            kernel, recurrent, *bias = (np.asarray(w) for w in weights[start : start + count])
+            check_shape(f"layers[{k}] recurrent_kernel", recurrent, ("H", "G * H"))
+            hidden = len(recurrent)
+            rows = blocks * hidden
+            check_shape(f"layers[{k}] recurrent_kernel", recurrent, (hidden, rows))
+            check_shape(f"layers[{k}] kernel", kernel, ("D", rows))
+            shape = (2, rows) if kind == "GRU" else (rows,)
+            bias = bias[0] if bias else np.zeros(shape, kernel.dtype)
+            check_shape(f"layers[{k}] bias", bias, shape)
+            b_ih, b_hh = bias if kind == "GRU" else (bias, np.zeros_like(bias))
+            suffix = f"_l{k}{'_reverse' * direction}"
+            params["weight_ih" + suffix] = reorder(kernel.T, *order)
+            params["weight_hh" + suffix] = reorder(recurrent.T, *order)
+            params["bias_ih" + suffix] = reorder(b_ih, *order)
+            params["bias_hh" + suffix] = reorder(b_hh, *order)
+    directions(params, kind)
+    return params
+
+
+# ONNX ----------------------------------------------------------------------------------------
+
+
+def to_onnx(params: Mapping[str, np.ndarray], kind: str) -> list[dict[str, np.ndarray]]:
+    """The inputs ``W``, ``R``, ``B`` of one ONNX node (RNN, LSTM or GRU) for each layer.
+
+        W (directions, G * H, D)    R (directions, G * H, H)    B (directions, 2 * G * H)
+
+    where B holds both biases, that of the input first. The node of a "GRU" needs
+    ``linear_before_reset=1``, that of a "ResetBeforeGRU" 0, which is ONNX's default. Raises
+    ``ValueError`` as :func:`directions`. Source: ONNX operators, RNN-14, LSTM-14, GRU-14.
+    """
+    order = _order(kind, "torch", "onnx")
+    nodes = []
+    for suffixes in directions(params, kind):
+        w, r, b_w, b_r = (
+            np.stack([reorder(params[name + suffix], *order) for suffix in suffixes])
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        nodes.append({"W": w, "R": r, "B": np.concatenate([b_w, b_r], axis=1)})
+    return nodes
+
+
+def from_onnx(nodes: Sequence[Mapping[str, np.ndarray]], kind: str) -> Params:
+    """The inverse of :func:`to_onnx`.
+
+    Raises ``ValueError`` for a missing or unknown input and for a wrong shape, naming the node.
+    """
+    order = _order(kind, "onnx", "torch")
+    params: Params = {}
+    for k, node in enumerate(nodes):
+        check_keys(f"nodes[{k}]", node, ("W", "R", "B"))
+        check_shape(f"nodes[{k}] R", node["R"], ("directions", "G * H", "H"))
+        count, _, hidden = node["R"].shape
+        rows = len(order[0]) * hidden
+        check_shape(f"nodes[{k}] R", node["R"], (count, rows, hidden))
+        check_shape(f"nodes[{k}] W", node["W"], (count, rows, "D"))
+        check_shape(f"nodes[{k}] B", node["B"], (count, 2 * rows))
+        for direction in range(count):
+            suffix = f"_l{k}{'_reverse' * direction}"
+            b_w, b_r = np.split(node["B"][direction], 2)
+            params["weight_ih" + suffix] = reorder(node["W"][direction], *order)
+            params["weight_hh" + suffix] = reorder(node["R"][direction], *order)
+            params["bias_ih" + suffix] = reorder(b_w, *order)
+            params["bias_hh" + suffix] = reorder(b_r, *order)
+    directions(params, kind)
+    return params
+
+
+def directions(params: Mapping[str, np.ndarray], kind: str) -> list[tuple[str, ...]]:
+    """The suffixes of each layer's names: ``[("_l0", "_l0_reverse"), ("_l1", "_l1_reverse")]``.
+
+    Raises ``ValueError`` unless ``params`` are all the weights of a recurrent layer of this
+    ``kind``, naming what is missing, unknown or of another shape.
+    """
+    check_choice("kind", kind, KINDS)
+    ends = ("", "_reverse") if any(name.endswith("_reverse") for name in params) else ("",)
+    layers = max(1, sum(name.startswith("weight_ih_l") for name in params) // len(ends))
+    suffixes = [tuple(f"_l{k}{end}" for end in ends) for k in range(layers)]
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    check_keys("params", params, [n + s for layer in suffixes for s in layer for n in names])
+
+    check_shape("weight_hh_l0", params["weight_hh_l0"], ("G * H", "H"))
+    hidden = params["weight_hh_l0"].shape[1]
+    rows = len(ORDERS[kind]["torch"]) * hidden
+    for k, layer in enumerate(suffixes):
+        size = "D" if k == 0 else hidden * len(ends)
+        for suffix in layer:
+            shapes = (rows, size), (rows, hidden), (rows,), (rows,)
+            for name, shape in zip(names, shapes, strict=True):
+                check_shape(name + suffix, params[name + suffix], shape)
+    return suffixes
+
+
+def _order(kind: str, source: str, target: str) -> tuple[str, str]:
+    check_choice("kind", kind, KINDS)
+    return ORDERS[kind][source], ORDERS[kind][target]
+
+
+# Files ---------------------------------------------------------------------------------------
+
+
+def save_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
+    """Write ``params`` to ``path``, as safetensors or npz by its ending; whole or not at all.
+
+    Neither format can hold code. Raises ``ValueError`` for another ending or for anything but
+    arrays of numbers, and ``ImportError`` where safetensors is wanted and missing; nothing is
+    written then.
+    """
+    ending = _ending(path)
+    arrays = {}
+    for name, value in params.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufc":
+            came = f"dtype {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise ValueError(f"{name} must be an array of numbers, got {came}.")
+        arrays[name] = np.ascontiguousarray(value)  # safetensors ignores strides
+    to_bytes = _npz if ending == ".npz" else _safetensors().save
+    write_atomically(path, to_bytes(arrays))
+
+
+def load_params(path: str | Path) -> Params:
+    """Read what :func:`save_params` wrote; :func:`set_params` puts it into a model.
+
+    Raises ``FileNotFoundError``, ``ImportError`` as :func:`save_params`, and ``ValueError`` where
+    the file is none of that kind or holds pickled objects.
+    """
+    ending = _ending(path)
+    content = Path(path).read_bytes()
+    if ending == ".safetensors":
+        safetensors = _safetensors()
+        try:
+            return safetensors.load(content)
+        except Exception as error:  # safetensors's own class derives from Exception alone
+            raise ValueError(f"{path} must be a safetensors file, got another.") from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} must be an npz file of numbers, got another.") from error
+
+
+def _npz(arrays: Params) -> bytes:
+    """What ``np.savez`` writes; it would not take an array that is named "file"."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _ending(path: str | Path) -> str:
+    ending = Path(path).suffix
+    if ending not in (".safetensors", ".npz"):
+        raise ValueError(f"path must end in .safetensors or .npz, got {Path(path).name!r}.")
+    return ending
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "a .safetensors file needs safetensors: install it or use .npz."
+        ) from error
+    return safetensors.numpy
