@@ -1,0 +1,98 @@
+"""The hand-written backward passes of rnnbook.pytorch.fused, taken alone."""
+
+import pytest
+import torch
+
+from rnnbook import pytorch
+from rnnbook.pytorch.fused import GRUFunction, LSTMFunction, RNNFunction
+
+T, B, D, H = 4, 3, 2, 5
+F64 = torch.float64
+CASES = [(RNNFunction, 1, 1, "tanh"), (RNNFunction, 1, 1, "relu"), (GRUFunction, 3, 1, None)]
+CASES.append((LSTMFunction, 4, 2, None))
+cases = pytest.mark.parametrize(("function", "blocks", "states", "nonlinearity"), CASES)
+
+
+def draw(blocks, states, steps=T):
+    """x, the states and the four weights, from a fixed seed."""
+    g = torch.Generator().manual_seed(0)
+    shapes = [(steps, B, D), *[(B, H)] * states]
+    shapes += [(blocks * H, D), (blocks * H, H), (blocks * H,), (blocks * H,)]
+    return [torch.randn(s, dtype=F64, generator=g).requires_grad_() for s in shapes]
+
+
+@cases
+@pytest.mark.parametrize("steps", [1, T])
+def test_gradcheck(function, blocks, states, nonlinearity, steps):
+    extra = () if nonlinearity is None else (nonlinearity,)
+    inputs = draw(blocks, states, steps)
+    assert torch.autograd.gradcheck(lambda *tensors: function.apply(*tensors, *extra), inputs)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradient_of_one_of_the_lstms_outputs_alone(which):
+    assert torch.autograd.gradcheck(
+        lambda *tensors: LSTMFunction.apply(*tensors)[which], draw(4, 2)
+    )
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_backward_twice_over_one_graph_gives_the_same(name):
+    layer = getattr(pytorch, f"Fused{name}")(D, H, 2, dtype=F64)
+    x = torch.randn(B, T, D, dtype=F64, requires_grad=True)
+    loss = layer(x)[0].square().sum()
+    inputs = [x, *layer.parameters()]
+    first = torch.autograd.grad(loss, inputs, retain_graph=True)
+    second = torch.autograd.grad(loss, inputs)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_neither_inputs_nor_outputs_are_changed(name):
+    layer = getattr(pytorch, f"Fused{name}")(D, H, dtype=F64)
+    x, dy = torch.randn(B, T, D, dtype=F64), torch.randn(B, T, H, dtype=F64)
+    before = [x.clone(), dy.clone(), *(p.detach().clone() for p in layer.parameters())]
+    output, _ = layer(x)
+    kept = output.detach().clone()
+    output.backward(dy)
+    after = [x, dy, *(p.detach() for p in layer.parameters())]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    torch.testing.assert_close(output.detach(), kept, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_a_second_derivative_is_refused_not_wrong(name):
+    layer = getattr(pytorch, f"Fused{name}")(D, H)
+    x = torch.randn(B, T, D, requires_grad=True)
+    (dx,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        dx.sum().backward()
+    readable = getattr(pytorch, name)(D, H)
+    (dx,) = torch.autograd.grad(readable(x)[0].square().sum(), x, create_graph=True)
+    dx.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_frozen_parts_get_no_gradient(name):
+    layer = getattr(pytorch, f"Fused{name}")(D, H)
+    layer.weight_ih_l0.requires_grad_(False)
+    layer(torch.randn(B, T, D))[0].sum().backward()
+    assert layer.weight_ih_l0.grad is None
+    assert layer.weight_hh_l0.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_the_graph_is_short(name):
+    """One operation for the whole loop, where the readable layer has some for every step."""
+
+    def operations(layer):
+        seen, queue = set(), [layer(torch.randn(B, 50, D))[0].grad_fn]
+        while queue:
+            node = queue.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                queue += [following for following, _ in node.next_functions]
+        return len(seen)
+
+    assert operations(getattr(pytorch, f"Fused{name}")(D, H)) < 20
+    assert operations(getattr(pytorch, name)(D, H)) > 100
