@@ -1,0 +1,85 @@
+"""Times that can be compared: functions take turns, each with the same number of threads."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+SAMPLE = 0.005  # a sample lasts as long as this many seconds at least, if need be by repetition
+PAUSE = 0.05  # seconds after which the threads of a pool that is not in use have gone to sleep
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """NumPy's products and PyTorch on ``number`` threads each."""
+    before = torch.get_num_threads()
+    with threadpool_limits(number, user_api="blas"):
+        torch.set_num_threads(number)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def take_turns(
+    functions: Mapping[str, Callable[[], object]], *, seconds: float, rounds: int
+) -> dict[str, np.ndarray]:
+    """Seconds for one call of each function, once in each round.
+
+    A round calls all of them, every second round in reverse order. NumPy and PyTorch keep a pool of
+    threads each, and one that has just finished spins for a while and takes the cores from the
+    other; so with several threads each sample waits until the pools sleep, and wakes its own by a
+    call that is not measured.
+
+    Args:
+        functions: by name; each is called twice before the first round.
+        seconds: begin no further round after this time
+        rounds: but make this many at least.
+    """
+    several = torch.get_num_threads() > 1
+    repeats = {}
+    for name, function in functions.items():
+        function()
+        repeats[name] = max(1, round(SAMPLE / _seconds(function, 1)))
+
+    times = {name: [] for name in functions}
+    order = list(functions)
+    start = time.perf_counter()
+    while len(times[order[0]]) < rounds or time.perf_counter() - start < seconds:
+        for name in order:
+            if several:
+                time.sleep(PAUSE)
+                functions[name]()
+            times[name].append(_seconds(functions[name], repeats[name]))
+        order.reverse()
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def compare(times: Mapping[str, np.ndarray], reference: str) -> dict[str, dict[str, float]]:
+    """For each function but the reference, the median and the quartiles over the rounds of the
+    ratio of its time to the reference's."""
+    ratios = {}
+    for name, values in times.items():
+        if name != reference:
+            low, median, high = np.quantile(values / times[reference], [0.25, 0.5, 0.75])
+            ratios[name] = {"median": short(median), "low": short(low), "high": short(high)}
+    return ratios
+
+
+def milliseconds(values: np.ndarray) -> float:
+    return short(1e3 * np.median(values))
+
+
+def short(value: float) -> float:
+    """Four digits: more would be noise."""
+    return float(f"{value:.4g}")
+
+
+def _seconds(function: Callable[[], object], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return (time.perf_counter() - start) / repeats

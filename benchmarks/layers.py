@@ -1,0 +1,183 @@
+"""RNN, LSTM and GRU: forward and backward against ``torch.nn``, and against what products allow."""
+
+import importlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.clock import compare, milliseconds, short, take_turns
+from rnnbook import scratch
+
+KINDS = {"RNN": 1, "LSTM": 4, "GRU": 3}  # blocks in a weight matrix
+SIZES = [  # batch, steps, input, hidden
+    (10, 10, 1, 50),
+    (32, 50, 16, 64),
+    (32, 100, 32, 128),
+    (64, 200, 64, 256),
+    (16, 1000, 8, 64),
+]
+# What is varied, and the sizes.
+COSTS = {
+    "steps": [(32, steps, 16, 64) for steps in (25, 50, 100, 200, 400, 800)],
+    "hidden": [(32, 50, 16, hidden) for hidden in (16, 32, 64, 128, 256, 512)],
+}
+PRODUCT = 1024  # rows and columns of the product that stands for the machine's peak
+
+Size = tuple[int, int, int, int]
+
+
+class Unavailable(Exception):
+    """A contestant cannot take part; the message says why."""
+
+
+def _autograd(layer, x, doutput):
+    x, doutput = torch.from_numpy(x).requires_grad_(), torch.from_numpy(doutput)
+    sought = [x, *layer.parameters()]
+
+    def run() -> torch.Tensor:
+        output, _ = layer(x)
+        return torch.autograd.grad(output, sought, doutput)[0]
+
+    return run
+
+
+def _scratch(reference, x, doutput):
+    layer = getattr(scratch, type(reference).__name__)(
+        x.shape[2], doutput.shape[2], dtype=np.float32, rng=np.random.default_rng(0)
+    )
+    layer.load_params({name: p.detach().numpy() for name, p in reference.named_parameters()})
+
+    def run() -> np.ndarray:
+        layer.forward(x)
+        return layer.backward(doutput)[0]
+
+    return run
+
+
+def _readable(reference, x, doutput):
+    return _twin(_import("rnnbook.pytorch"), type(reference).__name__, reference, x, doutput)
+
+
+def _fused(reference, x, doutput):
+    module = _import("rnnbook.pytorch.fused")
+    return _twin(module, f"Fused{type(reference).__name__}", reference, x, doutput)
+
+
+def _labml(reference, x, doutput):
+    layer = _import("labml_nn.lstm").LSTM(x.shape[2], doutput.shape[2], 1)
+    cell, (w_ih, w_hh, b_ih, b_hh) = layer.cells[0], reference.parameters()
+    cell.load_state_dict(
+        {
+            "input_lin.weight": w_ih.detach(),
+            "hidden_lin.weight": w_hh.detach(),
+            "hidden_lin.bias": (b_ih + b_hh).detach(),
+        }
+    )
+    time_first = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (x, doutput))
+    run = _autograd(layer, *time_first)
+    return lambda: run().swapaxes(0, 1)
+
+
+CONTESTANTS = {
+    "torch.nn": _autograd,
+    "scratch": _scratch,
+    "readable": _readable,
+    "fused": _fused,
+    "labml": _labml,  # has an LSTM only
+}
+
+
+def layer_race(kind: str, size: Size, *, seconds: float, rounds: int) -> dict:
+    """One kind at one size: the ratios to ``torch.nn``, and who could not take part, and why."""
+    names = [name for name in CONTESTANTS if kind == "LSTM" or name != "labml"]
+    functions, unavailable = contestants(kind, size, names)
+    times = take_turns(functions, seconds=seconds, rounds=rounds)
+    return {
+        "kind": kind,
+        "size": list(size),
+        "threads": torch.get_num_threads(),
+        "rounds": len(times["torch.nn"]),
+        "torch_ms": milliseconds(times["torch.nn"]),
+        "ratios": compare(times, "torch.nn"),
+        "unavailable": unavailable,
+    }
+
+
+def cost(kind: str, varied: str, size: Size, *, seconds: float, rounds: int) -> dict:
+    """What one kind costs at one size, and its share of the machine's peak.
+
+    Forward, the gradients of the inputs and those of the weights take one product each of the
+    weights ``(G H, D + H)`` with a column of every sequence and step, ``6 T B G H (D + H)``
+    operations in all. The share is their rate over the rate of a large product beside it.
+    """
+    batch, steps, inputs, hidden = size
+    functions, _ = contestants(kind, size, ["torch.nn", "scratch"])
+    times = take_turns(functions | {"product": product()}, seconds=seconds, rounds=rounds)
+    operations = 6 * steps * batch * KINDS[kind] * hidden * (inputs + hidden)
+    return {
+        "kind": kind,
+        "varied": varied,
+        "size": list(size),
+        "ms": {name: milliseconds(times[name]) for name in functions},
+        "share": {
+            name: short(operations / (2 * PRODUCT**3) * np.median(times["product"] / times[name]))
+            for name in functions
+        },
+    }
+
+
+def peak(*, seconds: float, rounds: int) -> dict:
+    """The rate of a large float32 product of NumPy's, in GFLOP/s."""
+    times = take_turns({"product": product()}, seconds=seconds, rounds=rounds)
+    rate = 2 * PRODUCT**3 / np.median(times["product"])
+    return {"threads": torch.get_num_threads(), "gflops": short(rate / 1e9)}
+
+
+def product() -> Callable[[], object]:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, PRODUCT, PRODUCT), dtype=np.float32)
+    out = np.empty_like(a)
+    return lambda: np.dot(a, b, out=out)
+
+
+def contestants(kind: str, size: Size, names: list[str]) -> tuple[dict, dict[str, str]]:
+    """Functions that run forward and backward with the same weights on the same numbers.
+
+    Raises:
+        AssertionError: where their gradients differ, for then the times mean nothing.
+    """
+    batch, steps, inputs, hidden = size
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, steps, inputs), dtype=np.float32)
+    doutput = rng.standard_normal((batch, steps, hidden), dtype=np.float32)
+    torch.manual_seed(0)
+    reference = getattr(torch.nn, kind)(inputs, hidden, batch_first=True)
+
+    functions, unavailable = {}, {}
+    for name in names:
+        try:
+            functions[name] = CONTESTANTS[name](reference, x, doutput)
+        except Unavailable as reason:
+            unavailable[name] = str(reason)
+    expected = np.asarray(functions["torch.nn"]())
+    for name, function in functions.items():
+        difference = np.abs(np.asarray(function()) - expected).max()
+        assert difference < 1e-3 * np.abs(expected).max(), f"{name} gives another dx: {difference}"
+    return functions, unavailable
+
+
+def _import(name: str):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Unavailable(f"{name} cannot be imported ({error})") from error
+
+
+def _twin(module, kind, reference, x, doutput):
+    """The layer of ``module`` with the reference's weights."""
+    if not hasattr(module, kind):
+        raise Unavailable(f"{module.__name__} has no {kind}")
+    layer = getattr(module, kind)(x.shape[2], doutput.shape[2])
+    layer.load_state_dict(reference.state_dict())
+    return _autograd(layer, x, doutput)

@@ -1,0 +1,225 @@
+"""The tables, and sentences about them, written from the measurements and never by hand.
+
+What stands in a file between ``<!-- benchmarks NAME -->`` and ``<!-- end -->`` is made by the
+function NAME of ``PARTS``.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import geometric_mean
+
+from benchmarks.layers import CONTESTANTS, KINDS
+
+MARKED = re.compile(r"(<!-- benchmarks (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NONE = "–"
+
+
+def write(path: Path, results: dict) -> None:
+    """Bring the marked parts of a file up to date."""
+    path.write_text(filled(path.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def filled(text: str, results: dict) -> str:
+    """``text`` with its marked parts made anew."""
+    return MARKED.sub(lambda m: f"{m[1]}\n{PARTS[m[2]](results)}\n\n{m[3]}", text)
+
+
+def console(results: dict) -> str:
+    """One table of every layer at every size, and what it was measured on."""
+    rows = []
+    for kind, size in _races(results):
+        cells = [
+            _ratio(results, kind, size, number, name)
+            for number in _threads(results)
+            for name in OURS
+        ]
+        rows.append([kind, _size(size), *map(_two, cells)])
+    means = [_two(_mean(results, number, name)) for number in _threads(results) for name in OURS]
+    rows.append(["geometric", "mean", *means])
+    head = [f"{name}, {_count(n)}" for n in _threads(results) for name in OURS]
+    said = [table(["", "batch, T, input, hidden", *head], rows), "", machine(results)]
+    said += [f"{name}: {why}." for name, why in _unavailable(results).items()]
+    return "Time of forward and backward over that of torch.nn (below 1 is faster).\n\n" + (
+        "\n".join(said)
+    )
+
+
+def machine(results: dict) -> str:
+    """What was measured on, and when."""
+    cpu, versions = results["machine"], results["versions"]
+    rates = " and ".join(f"{p['gflops']:.0f} on {_count(p['threads'])}" for p in results["peak"])
+    return (
+        f"Measured on {results['date']}: {cpu['cpu']}, {cpu['cores']} cores, {cpu['system']}; "
+        f"Python {versions['python']}, NumPy {versions['numpy']}, PyTorch {versions['torch']}. "
+        f"A float32 product of NumPy's reaches {rates} (GFLOP/s)."
+    )
+
+
+def scratch(results: dict) -> str:
+    return _by_size(results, {"": "scratch"}) + "\n\n" + _verdicts(results, "scratch")
+
+
+def readable(results: dict) -> str:
+    columns = {"": "readable", "labml's ": "labml"}
+    return _by_size(results, columns) + "\n\n" + _verdicts(results, "readable")
+
+
+def fused(results: dict) -> str:
+    return _by_size(results, {"": "fused"}) + "\n\n" + _verdicts(results, "fused")
+
+
+def scan(results: dict) -> str:
+    """Rows are lengths; a column for each scan and width."""
+    rows = results["scan"]
+    widths = list(dict.fromkeys(tuple(row["width"]) for row in rows))
+    found = {(row["library"], tuple(row["width"]), row["steps"]): row for row in rows}
+    body = [
+        [str(steps)]
+        + [
+            _two(found[library, width, steps]["ratios"][method]["median"])
+            for library, method in SCANS.values()
+            for width in widths
+        ]
+        for steps in dict.fromkeys(row["steps"] for row in rows)
+    ]
+    head = [f"{name}, {batch} × {hidden}" for name in SCANS for batch, hidden in widths]
+
+    faster, errors = [], []
+    for name, (library, method) in SCANS.items():
+        those = [row for row in rows if row["library"] == library]
+        below = sum(row["ratios"][method]["median"] < 1 for row in those)
+        faster.append(f"{name} at {below} of {len(those)} sizes")
+        errors.append(f"{name} {max(row['errors'][method] for row in those):.0e}")
+    loop = max(row["errors"]["loop"] for row in rows)
+    return (
+        f"{table(['T', *head], body)}\n\nFaster than the loop: {', '.join(faster)}. "
+        f"Largest error at any of them: {', '.join(errors)}; of the loops {loop:.0e}."
+    )
+
+
+def cost(results: dict) -> str:
+    """Milliseconds of scratch, and shares of the peak, against T and against H."""
+    found = {(r["varied"], tuple(r["size"]), r["kind"]): r for r in results["cost"]}
+    body = [
+        [
+            f"{'T' if varied == 'steps' else 'H'} = {size[1 if varied == 'steps' else 3]}",
+            *(f"{found[varied, size, kind]['ms']['scratch']:.3g}" for kind in KINDS),
+            *(
+                f"{100 * found[varied, size, kind]['share'][name]:.0f}"
+                for name in ("scratch", "torch.nn")
+                for kind in KINDS
+            ),
+        ]
+        for varied, size in dict.fromkeys((v, s) for v, s, _ in found)
+    ]
+    head = [f"{kind}, ms" for kind in KINDS]
+    head += [f"{kind}, %" for kind in KINDS] + [f"nn.{kind}, %" for kind in KINDS]
+    return table(["", *head], body)
+
+
+PARTS = {
+    "machine": machine,
+    "scratch": scratch,
+    "readable": readable,
+    "fused": fused,
+    "scan": scan,
+    "cost": cost,
+}
+SCANS = {
+    "NumPy": ("NumPy", "odd-even"),
+    "PyTorch": ("PyTorch", "odd-even"),
+    "in logs": ("PyTorch", "log-space"),
+}
+OURS = [name for name in CONTESTANTS if name != "torch.nn"]
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table with its columns aligned, as readable on a console as on a page."""
+    rows = [head, *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _by_size(results: dict, names: dict[str, str]) -> str:
+    """Rows are sizes; columns the kinds, for each number of threads and each of ``names``."""
+    columns = [
+        (prefix, name, kind, number)
+        for number in _threads(results)
+        for prefix, name in names.items()
+        for kind in (["LSTM"] if name == "labml" else KINDS)
+    ]
+    sizes = dict.fromkeys(size for _, size in _races(results))
+    body = [
+        [
+            _size(size),
+            *(_two(_ratio(results, kind, size, n, name)) for _, name, kind, n in columns),
+        ]
+        for size in sizes
+    ]
+    head = [f"{prefix}{kind}, {_count(n)}" for prefix, _, kind, n in columns]
+    return table(["batch, T, input, hidden", *head], body)
+
+
+def _verdicts(results: dict, name: str) -> str:
+    """What the ratios of one contestant come to, in a sentence for each number of threads."""
+    said = []
+    for number in _threads(results):
+        ratios = _ratios(results, number, name)
+        if not ratios:
+            return f"Not measured: {_unavailable(results)[name]}."
+        (kind, size), worst = max(ratios.items(), key=lambda item: item[1])
+        below = sum(ratio < 1 for ratio in ratios.values())
+        said.append(
+            f"On {_count(number)}: geometric mean {_mean(results, number, name):.2f}, "
+            f"{below} of {len(ratios)} ratios below 1, largest {worst:.2f} "
+            f"({kind} at {_size(size)})."
+        )
+    return " ".join(said)
+
+
+def _ratios(results: dict, number: int, name: str) -> dict[tuple, float]:
+    return {
+        (row["kind"], tuple(row["size"])): row["ratios"][name]["median"]
+        for row in results["layers"]
+        if row["threads"] == number and name in row["ratios"]
+    }
+
+
+def _ratio(results: dict, kind: str, size: tuple, number: int, name: str) -> float | None:
+    return _ratios(results, number, name).get((kind, size))
+
+
+def _mean(results: dict, number: int, name: str) -> float | None:
+    ratios = _ratios(results, number, name)
+    return geometric_mean(ratios.values()) if ratios else None
+
+
+def _races(results: dict) -> list[tuple[str, tuple]]:
+    return list(dict.fromkeys((row["kind"], tuple(row["size"])) for row in results["layers"]))
+
+
+def _threads(results: dict) -> list[int]:
+    return sorted({row["threads"] for row in results["layers"]})
+
+
+def _unavailable(results: dict) -> dict[str, str]:
+    return {name: why for row in results["layers"] for name, why in row["unavailable"].items()}
+
+
+def _count(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def _size(size: tuple) -> str:
+    return ", ".join(map(str, size))
+
+
+def _two(ratio: float | None) -> str:
+    """Two digits."""
+    return NONE if ratio is None else f"{ratio:.2f}"
