@@ -1,15 +1,16 @@
 """The GRU (chapter ``gru``), in its two forms: Cho et al. (2014).
 
-r_t = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)              reset gate
-z_t = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)              update gate
+    r_t = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)              reset gate
+    z_t = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)              update gate
 
-n_t = tanh(W_in x_t + b_in + r_t * (W_hn h_{t-1} + b_hn))         GRU: reset after the product
-n_t = tanh(W_in x_t + b_in + W_hn (r_t * h_{t-1}) + b_hn)         ResetBeforeGRU: before it
+    n_t = tanh(W_in x_t + b_in + r_t * (W_hn h_{t-1} + b_hn))         GRU: reset after the product
+    n_t = tanh(W_in x_t + b_in + W_hn (r_t * h_{t-1}) + b_hn)         ResetBeforeGRU: before it
 
-h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+    h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 
-T steps, B batch, D input, H hidden;  in the loops  x (T, D, B),  h (T + 1, H, B)
-The three blocks lie in the weight matrices in the order r, z, n, as in torch.
+Dimensions: T steps, B batch, D input, H hidden; in the loops x (T, D, B) and h (T + 1, H, B), with
+h[t] the state before step t. The three blocks lie in the weight matrices in the order r, z, n, as
+in torch.
 """
 
 import numpy as np

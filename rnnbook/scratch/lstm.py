@@ -8,8 +8,9 @@ Schmidhuber & Cummins (2000).
     c_t = f_t * c_{t-1} + i_t * g_t
     h_t = o_t * tanh(c_t)
 
-    T steps, B batch, D input, H hidden;  in the loops  x (T, D, B),  h, c (T + 1, H, B)
-    The four blocks lie in the weight matrices in the order i, f, g, o, as in torch.
+Dimensions: T steps, B batch, D input, H hidden; in the loops x (T, D, B) and h, c (T + 1, H, B),
+with h[t] the state before step t. The four blocks lie in the weight matrices in the order i, f, g,
+o, as in torch.
 """
 
 import numpy as np

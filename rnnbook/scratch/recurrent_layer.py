@@ -1,9 +1,10 @@
 """The recurrent layer (chapter ``recurrent_layer``): Elman, Cognitive Science 14 (1990).
 
-a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
-h_t = tanh(a_t)                                  or relu(a_t)
+    a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
+    h_t = tanh(a_t)                                  or relu(a_t)
 
-T steps, B batch, D input, H hidden;  in the loops  x (T, D, B),  h (T + 1, H, B)
+Dimensions: T steps, B batch, D input, H hidden; in the loops x (T, D, B) and h (T + 1, H, B), with
+h[t] the state before step t.
 """
 
 import numpy as np
