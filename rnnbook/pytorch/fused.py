@@ -73,15 +73,18 @@ class LSTMFunction(Function):
         h, c = x.new_empty(2, T + 1, B, H)
         h[0], c[0] = h0, c0
         tanh_c = x.new_empty(T, B, H)
-        gates = F.linear(x, w_ih, b_ih + b_hh)  # (T, B, 4H): a, then i, f, g, o, in the same place
-        hs, cs, tanh_cs, w_hh_t = h.unbind(), c.unbind(), tanh_c.unbind(), w_hh.T
-        i_f = gates[:, :, : 2 * H].unbind()  # neighbors, so one call serves both
+        # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's weights doubled beforehand, one call
+        # of sigmoid serves all four blocks.
+        twice = x.new_tensor([1, 1, 2, 1]).repeat_interleave(H)  # i, f, g, o
+        minus_one = x.new_tensor(-1)
+        w_hh_t = (w_hh * twice[:, None]).T
+        # (T, B, 4H): a, then i, f, g, o, in the same place
+        gates = F.linear(x, w_ih * twice[:, None], (b_ih + b_hh) * twice)
+        hs, cs, tanh_cs = h.unbind(), c.unbind(), tanh_c.unbind()
         i, f, g, o = (block.unbind() for block in gates.chunk(4, dim=2))
         for t, a in enumerate(gates.unbind()):
-            a.addmm_(hs[t], w_hh_t)  # (B, 4H)
-            i_f[t].sigmoid_()
-            g[t].tanh_()
-            o[t].sigmoid_()
+            a.addmm_(hs[t], w_hh_t).sigmoid_()  # (B, 4H)
+            torch.add(minus_one, g[t], alpha=2, out=g[t])
             torch.mul(f[t], cs[t], out=cs[t + 1]).addcmul_(i[t], g[t])
             torch.tanh(cs[t + 1], out=tanh_cs[t])
             torch.mul(o[t], tanh_cs[t], out=hs[t + 1])
@@ -98,25 +101,24 @@ class LSTMFunction(Function):
 
         # Everything that does not wait for the step after, for all steps at once:
         # da_i, da_f, da_g are multiples of dc; da_o and a part of dc are multiples of dh.
-        to_a = torch.empty_like(gates).view(T, B, 4, H)
-        torch.mul(i * g, 1 - i, out=to_a[:, :, 0])
-        torch.mul(c[:-1] * f, 1 - f, out=to_a[:, :, 1])
-        torch.mul(i, 1 - g * g, out=to_a[:, :, 2])
-        torch.mul(tanh_c * o, 1 - o, out=to_a[:, :, 3])
-        to_c = (o * (1 - tanh_c * tanh_c)).unbind()
-        dc_to_a, dh_to_a_o = to_a[:, :, :3].unbind(), to_a[:, :, 3].unbind()
+        da = torch.empty_like(gates).view(T, B, 4, H)  # these factors, then da, in the same place
+        times_sigmoid_slope(g, i, grad_input=da[:, :, 0])
+        times_sigmoid_slope(c[:-1], f, grad_input=da[:, :, 1])
+        times_tanh_slope(i, g, grad_input=da[:, :, 2])
+        times_sigmoid_slope(tanh_c, o, grad_input=da[:, :, 3])
+        to_c = times_tanh_slope(o, tanh_c, grad_input=torch.empty_like(tanh_c)).unbind()
 
         dh = h.new_zeros(h.shape) if dh_given is None else immediate(dh_given)
         dc = h.new_zeros(B, H)
-        da = torch.empty_like(to_a)
+        dc_blocks = dc[:, None]  # (B, 1, H), the same numbers
         da_ifg, da_o, f = da[:, :, :3].unbind(), da[:, :, 3].unbind(), f.unbind()
         dhs, das = dh.unbind(), da.view(T, B, 4 * H).unbind()
         for t in reversed(range(T)):
             if dc_given is not None:
                 dc += dc_given[t]
             dc.addcmul_(dhs[t + 1], to_c[t])  # (B, H)
-            torch.mul(dc[:, None], dc_to_a[t], out=da_ifg[t])  # (B, 3, H)
-            torch.mul(dhs[t + 1], dh_to_a_o[t], out=da_o[t])  # (B, H)
+            da_ifg[t].mul_(dc_blocks)  # (B, 3, H)
+            da_o[t].mul_(dhs[t + 1])  # (B, H)
             dhs[t].addmm_(das[t], w_hh)
             dc *= f[t]
         da = da.view(T * B, 4 * H)
@@ -135,49 +137,51 @@ class GRUFunction(Function):
         H = h0.shape[1]
         h = x.new_empty(T + 1, B, H)
         h[0] = h0
-        q = x.new_empty(T, B, 3 * H)  # W_hh h + b_hh
-        gates = F.linear(x, w_ih, b_ih)  # (T, B, 3H): p, then r, z, n, in the same place
-        hs, qs, w_hh_t = h.unbind(), q.unbind(), w_hh.T
-        q_rz, q_n = q[:, :, : 2 * H].unbind(), q[:, :, 2 * H :].unbind()
-        rz = gates[:, :, : 2 * H].unbind()
+        # (T, B, 3H): a_r, a_z, p_n, then r, z, n, in the same place
+        gates = F.linear(x, w_ih, b_ih + torch.cat([b_hh[: 2 * H], b_hh.new_zeros(H)]))
+        q_n = x.new_empty(T, B, H)  # W_hn h + b_hn
+        w_rz_t, w_n_t, b_n = w_hh[: 2 * H].T, w_hh[2 * H :].T, b_hh[2 * H :]
+        hs, q_ns, rz = h.unbind(), q_n.unbind(), gates[:, :, : 2 * H].unbind()
         r, z, n = (block.unbind() for block in gates.chunk(3, dim=2))
         for t in range(T):
-            torch.addmm(b_hh, hs[t], w_hh_t, out=qs[t])  # (B, 3H)
-            rz[t].add_(q_rz[t]).sigmoid_()
-            n[t].addcmul_(r[t], q_n[t]).tanh_()
+            rz[t].addmm_(hs[t], w_rz_t).sigmoid_()  # (B, 2H)
+            torch.addmm(b_n, hs[t], w_n_t, out=q_ns[t])  # (B, H)
+            n[t].addcmul_(r[t], q_ns[t]).tanh_()
             torch.lerp(n[t], hs[t], z[t], out=hs[t + 1])  # n + z * (h - n)
-        ctx.save_for_backward(x, h, q, gates, w_ih, w_hh)
+        ctx.save_for_backward(x, h, q_n, gates, w_ih, w_hh)
         return h[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        x, h, q, gates, w_ih, w_hh = ctx.saved_tensors
+        x, h, q_n, gates, w_ih, w_hh = ctx.saved_tensors
         T, B, H = dy.shape
         r, z, n = gates.view(T, B, 3, H).unbind(2)  # (T, B, H) each
-        q_n = q[:, :, 2 * H :]
 
-        # dp and dq, the gradients of the two products, are multiples of dh, for all t at once.
-        to_p = torch.empty_like(gates).view(T, B, 3, H)
-        to_r, to_z, to_n = to_p.unbind(2)
-        torch.mul(1 - z, 1 - n * n, out=to_n)
-        torch.mul((h[:-1] - n) * z, 1 - z, out=to_z)
-        torch.mul(to_n * q_n * r, 1 - r, out=to_r)
-        to_q = to_p.clone()
-        to_q[:, :, 2] *= r  # the candidate saw its product through the reset gate
+        # dq = (da_r, da_z, da_n * r) is a multiple of dh, for all steps at once.
+        dq = torch.empty_like(gates).view(T, B, 3, H)  # these factors, then dq, in the same place
+        to_n = (1 - z) * (1 - n * n)
+        times_sigmoid_slope(to_n * q_n, r, grad_input=dq[:, :, 0])
+        times_sigmoid_slope(h[:-1] - n, z, grad_input=dq[:, :, 1])
+        torch.mul(to_n, r, out=dq[:, :, 2])
 
         dh = immediate(dy)
-        dq = torch.empty_like(to_q)
-        dhs, zs, to_qs = dh.unbind(), z.unbind(), to_q.unbind()
+        dhs, dh_blocks, zs = dh.unbind(), dh.unsqueeze(2).unbind(), z.unbind()
         dq_blocks, dqs = dq.unbind(), dq.view(T, B, 3 * H).unbind()
         for t in reversed(range(T)):
-            torch.mul(dhs[t + 1][:, None], to_qs[t], out=dq_blocks[t])  # (B, 3, H)
+            dq_blocks[t].mul_(dh_blocks[t + 1])  # (B, 3, H)
             dhs[t].addcmul_(dhs[t + 1], zs[t]).addmm_(dqs[t], w_hh)
-        dq = dq.view(T * B, 3 * H)
-        dp = to_p.mul_(dh[1:, :, None]).view(T * B, 3 * H)
+        dw_hh, db_hh = rows(dq.flatten(2)).T @ rows(h[:-1]), dq.sum((0, 1)).flatten()
 
-        dx = (dp @ w_ih).view_as(x) if ctx.needs_input_grad[0] else None
-        return dx, dh[0], dp.T @ rows(x), dq.T @ rows(h[:-1]), dp.sum(0), dq.sum(0)
+        torch.mul(dh[1:], to_n, out=dq[:, :, 2])  # the input's product does not pass through r
+        da = rows(dq.flatten(2))  # (T * B, 3H)
+        dx = (da @ w_ih).view_as(x) if ctx.needs_input_grad[0] else None
+        return dx, dh[0], da.T @ rows(x), dw_hh, da.sum(0), db_hh
+
+
+# One pass each: grad_input = grad * y * (1 - y), and grad * (1 - y^2), for y = sigmoid or tanh.
+times_sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
+times_tanh_slope = torch.ops.aten.tanh_backward.grad_input
 
 
 def rows(x: Tensor) -> Tensor:
