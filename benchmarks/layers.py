@@ -171,7 +171,7 @@ def _import(name: str):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise Unavailable(f"{name} cannot be imported ({error})") from error
+        raise Unavailable(f"{name} cannot be imported ({type(error).__name__})") from error
 
 
 def _twin(module, kind, reference, x, doutput):

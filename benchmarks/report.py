@@ -61,8 +61,23 @@ def scratch(results: dict) -> str:
 
 
 def readable(results: dict) -> str:
-    columns = {"": "readable", "labml's ": "labml"}
-    return _by_size(results, columns) + "\n\n" + _verdicts(results, "readable")
+    said = [
+        _by_size(results, {"": "readable", "labml's ": "labml"}),
+        _verdicts(results, "readable"),
+    ]
+    shares = [
+        row["ratios"]["readable"]["median"] / row["ratios"]["labml"]["median"]
+        for row in results["layers"]
+        if {"readable", "labml"} <= row["ratios"].keys()
+    ]
+    if shares:
+        said.append(
+            f"The readable LSTM takes between {min(shares):.2f} and {max(shares):.2f} of the time "
+            "of labml's."
+        )
+    else:
+        said.append(f"labml's LSTM was not measured: {_unavailable(results)['labml']}.")
+    return "\n\n".join(said)
 
 
 def fused(results: dict) -> str:
@@ -70,20 +85,18 @@ def fused(results: dict) -> str:
 
 
 def scan(results: dict) -> str:
-    """Rows are lengths; a column for each scan and width."""
+    """Rows are scans and widths; columns the lengths."""
     rows = results["scan"]
     widths = list(dict.fromkeys(tuple(row["width"]) for row in rows))
-    found = {(row["library"], tuple(row["width"]), row["steps"]): row for row in rows}
+    lengths = list(dict.fromkeys(row["steps"] for row in rows))
+    found = {(row["library"], tuple(row["width"]), row["steps"]): row["ratios"] for row in rows}
     body = [
-        [str(steps)]
-        + [
-            _two(found[library, width, steps]["ratios"][method]["median"])
-            for library, method in SCANS.values()
-            for width in widths
-        ]
-        for steps in dict.fromkeys(row["steps"] for row in rows)
+        [name, _nonbreaking(f"{batch} × {hidden}")]
+        + [_two(found[library, (batch, hidden), T][method]["median"]) for T in lengths]
+        for name, (library, method) in SCANS.items()
+        for batch, hidden in widths
     ]
-    head = [f"{name}, {batch} × {hidden}" for name in SCANS for batch, hidden in widths]
+    head = ["scan", "batch × hidden", *(_nonbreaking(f"T = {T}") for T in lengths)]
 
     faster, errors = [], []
     for name, (library, method) in SCANS.items():
@@ -93,7 +106,7 @@ def scan(results: dict) -> str:
         errors.append(f"{name} {max(row['errors'][method] for row in those):.0e}")
     loop = max(row["errors"]["loop"] for row in rows)
     return (
-        f"{table(['T', *head], body)}\n\nFaster than the loop: {', '.join(faster)}. "
+        f"{table(head, body)}\n\nFaster than the loop: {', '.join(faster)}. "
         f"Largest error at any of them: {', '.join(errors)}; of the loops {loop:.0e}."
     )
 
@@ -103,7 +116,7 @@ def cost(results: dict) -> str:
     found = {(r["varied"], tuple(r["size"]), r["kind"]): r for r in results["cost"]}
     body = [
         [
-            f"{'T' if varied == 'steps' else 'H'} = {size[1 if varied == 'steps' else 3]}",
+            _nonbreaking(f"T = {size[1]}" if varied == "steps" else f"H = {size[3]}"),
             *(f"{found[varied, size, kind]['ms']['scratch']:.3g}" for kind in KINDS),
             *(
                 f"{100 * found[varied, size, kind]['share'][name]:.0f}"
@@ -114,7 +127,7 @@ def cost(results: dict) -> str:
         for varied, size in dict.fromkeys((v, s) for v, s, _ in found)
     ]
     head = [f"{kind}, ms" for kind in KINDS]
-    head += [f"{kind}, %" for kind in KINDS] + [f"nn.{kind}, %" for kind in KINDS]
+    head += [f"{kind}, %" for kind in KINDS] + [f"nn {kind}, %" for kind in KINDS]
     return table(["", *head], body)
 
 
@@ -147,23 +160,19 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def _by_size(results: dict, names: dict[str, str]) -> str:
-    """Rows are sizes; columns the kinds, for each number of threads and each of ``names``."""
+    """Rows are sizes, for each number of threads; columns the kinds, for each of ``names``."""
     columns = [
-        (prefix, name, kind, number)
-        for number in _threads(results)
+        (prefix + kind, name, kind)
         for prefix, name in names.items()
         for kind in (["LSTM"] if name == "labml" else KINDS)
     ]
-    sizes = dict.fromkeys(size for _, size in _races(results))
     body = [
-        [
-            _size(size),
-            *(_two(_ratio(results, kind, size, n, name)) for _, name, kind, n in columns),
-        ]
-        for size in sizes
+        [str(n), _size(size)]
+        + [_two(_ratio(results, kind, size, n, name)) for _, name, kind in columns]
+        for n in _threads(results)
+        for size in dict.fromkeys(size for _, size in _races(results))
     ]
-    head = [f"{prefix}{kind}, {_count(n)}" for prefix, _, kind, n in columns]
-    return table(["batch, T, input, hidden", *head], body)
+    return table(["threads", "batch, T, input, hidden", *(head for head, _, _ in columns)], body)
 
 
 def _verdicts(results: dict, name: str) -> str:
@@ -223,3 +232,7 @@ def _size(size: tuple) -> str:
 def _two(ratio: float | None) -> str:
     """Two digits."""
     return NONE if ratio is None else f"{ratio:.2f}"
+
+
+def _nonbreaking(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

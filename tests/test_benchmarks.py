@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="torch is what the layers are measured again
 
 from benchmarks import layers, report, scans
 from benchmarks.__main__ import FIGURE, PAGE, README, RESULTS, ROOT, dumps
-from benchmarks.clock import compare, take_turns
+from benchmarks.clock import compare, take_turns, threads
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_stored_measurements_are_complete(results):
     for threads in {1, results["threads"]}:
         rows = [row for row in results["layers"] if row["threads"] == threads]
         assert {(row["kind"], tuple(row["size"])) for row in rows} == wanted
-        assert not any(row["unavailable"] for row in rows)
+        assert {name for row in rows for name in row["unavailable"]} <= {"labml"}
     assert len(results["scan"]) == 2 * len(scans.STEPS) * len(scans.WIDTHS)
     assert len(results["cost"]) == 3 * sum(map(len, layers.COSTS.values()))
 
@@ -75,8 +75,9 @@ def test_ratios_and_their_mean():
 def test_functions_take_turns():
     calls = []
     functions = {name: lambda name=name: (calls.append(name), time.sleep(0.02)) for name in "ab"}
-    times = take_turns(functions, seconds=0, rounds=3)
-    assert "".join(calls) == "aabb" + "ab" + "ba" + "ab"
+    with threads(1):
+        times = take_turns(functions, seconds=0, rounds=3)
+    assert "".join(calls) == "aabb" + "ab" + "ba" + "ab"  # two warm-up calls each, three rounds
     assert all(len(values) == 3 for values in times.values())
 
 
