@@ -19,7 +19,7 @@ SHAPES = {
     "sines": (32, 16, 16),
     "mackey-glass": (24, 17, 24),
 }
-RELATIVE = {"sunspots": True, "co2": True, "sines": False, "mackey-glass": False}
+RELATIVE = {"sunspots": False, "co2": True, "sines": False, "mackey-glass": False}
 
 
 def load(name: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+from rnnbook.convert import to_keras
 from rnnbook.experiments.random_targets import random_batch
 from rnnbook.scratch import LSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
@@ -79,8 +80,8 @@ def train_keras(data, start, batches, *, eps=EPSILON, dtype="float64"):
         [keras.Input((10, 1)), keras.layers.LSTM(HIDDEN), keras.layers.Dense(1)]
     )
     rnn, head = model.layers
-    # Keras: transposed, gates in the order i, f, c, o (ours: i, f, g, o, the same), one bias.
-    rnn.set_weights([start["rnn.weight_ih_l0"].T, start["rnn.weight_hh_l0"].T, _bias(start)])
+    layer = {n.removeprefix("rnn."): w for n, w in start.items() if n.startswith("rnn.")}
+    rnn.set_weights(to_keras(layer, "LSTM")[0])  # transposed, and the two biases become one
     head.set_weights([start["head.weight"].T, start["head.bias"]])
     model.compile(optimizer=keras.optimizers.Adam(epsilon=eps), loss="mean_squared_error")
     x, target = data.x.astype(dtype), data.target.astype(dtype)
@@ -89,10 +90,6 @@ def train_keras(data, start, batches, *, eps=EPSILON, dtype="float64"):
         model.reset_metrics()  # else the loss that comes back is a mean over all steps so far
         steps.append(float(model.train_on_batch(x[batch], target[batch])))
     return np.array(steps)
-
-
-def _bias(start):
-    return start["rnn.bias_ih_l0"] + start["rnn.bias_hh_l0"]
 
 
 def settings(quick: bool) -> list[dict]:
