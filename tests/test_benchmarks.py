@@ -41,8 +41,8 @@ def test_figure_is_drawn_from_the_stored_measurements(results):
 
 def test_stored_measurements_are_complete(results):
     wanted = {(kind, size) for kind in layers.KINDS for size in layers.SIZES}
-    for threads in {1, results["threads"]}:
-        rows = [row for row in results["layers"] if row["threads"] == threads]
+    for number in {1, results["threads"]}:
+        rows = [row for row in results["layers"] if row["threads"] == number]
         assert {(row["kind"], tuple(row["size"])) for row in rows} == wanted
         assert {name for row in rows for name in row["unavailable"]} <= {"labml"}
     assert len(results["scan"]) == 2 * len(scans.STEPS) * len(scans.WIDTHS)
