@@ -31,7 +31,8 @@ class RecurrentLayer(nn.Module):
         _loop(weights, x, *state0) -> states         x (T, B, D), states (T, B, H), h first
 
     where ``weights`` are ``weight_ih`` (G * H, D), ``weight_hh`` (G * H, H), ``bias_ih`` and
-    ``bias_hh`` (G * H,).
+    ``bias_hh`` (G * H,). States other than h may be a list of T tensors (B, H): mostly the last one
+    alone is wanted.
 
     Raises ``ValueError`` for sizes below one, a ``dropout`` outside 0 ... 1, and for
     ``batch_first=False``: here the batch is always the first axis.
@@ -129,7 +130,7 @@ class RecurrentLayer(nn.Module):
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
         return x, [torch.stack(final) for final in finals]
 
-    def _loop(self, weights: tuple[Tensor, ...], x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def _loop(self, weights: tuple[Tensor, ...], x: Tensor, *state: Tensor) -> tuple:
         raise NotImplementedError
 
     def _weights(self, i: int) -> tuple[Tensor, ...]:
@@ -235,8 +236,10 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(0, source[:, :, None].expand_as(x))
 
 
-def last(states: Tensor, lengths: Tensor | None) -> Tensor:
+def last(states: Tensor | list[Tensor], lengths: Tensor | None) -> Tensor:
     """Each sequence's state after its last step: ``states`` (T, B, H) -> (B, H)."""
     if lengths is None:
         return states[-1]
+    if isinstance(states, list):
+        states = torch.stack(states)
     return states[lengths - 1, torch.arange(len(lengths), device=states.device)]

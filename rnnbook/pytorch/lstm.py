@@ -84,4 +84,4 @@ class LSTM(RecurrentLayer):
             h = o * c.tanh()  # (B, H)
             hs.append(h)
             cs.append(c)
-        return torch.stack(hs), torch.stack(cs)  # (T, B, H) each
+        return torch.stack(hs), cs  # (T, B, H), and T times (B, H)
