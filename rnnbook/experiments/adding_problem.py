@@ -50,16 +50,15 @@ def hidden_size(cell: str, parameters: int, inputs: int = 2, outputs: int = 1) -
 
 def settings(quick: bool) -> list[dict]:
     """Every cell at every T."""
-    lengths = (10, 20) if quick else (25, 50, 100, 200, 400)
+    lengths = (10, 20) if quick else (10, 25, 50, 100, 200)
     common = {
         "parameters": 1000 if quick else 5000,
-        "epochs": 10 if quick else 40,
-        "steps_per_epoch": 15 if quick else 100,
+        "epochs": 10 if quick else 24,
+        "steps_per_epoch": 15 if quick else 50,
         "batch": 32,
-        "lr": 0.01 if quick else 0.005,
         "max_norm": 1.0,
     }
-    return [{"cell": cell, "T": T} | common for T in lengths for cell in LAYERS]
+    return [{"cell": cell, "T": T, "lr": RATES[cell]} | common for T in lengths for cell in LAYERS]
 
 
 def run(setting: dict, seed: int) -> dict:
