@@ -87,7 +87,6 @@ def train_keras(data, start, batches, *, eps=EPSILON, dtype="float64"):
     x, target = data.x.astype(dtype), data.target.astype(dtype)
     steps = []
     for batch in batches:
-        model.reset_metrics()  # else the loss that comes back is a mean over all steps so far
         steps.append(float(model.train_on_batch(x[batch], target[batch])))
     return np.array(steps)
 
