@@ -61,6 +61,14 @@ def test_neither_inputs_nor_outputs_are_changed(name):
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_a_change_in_place_of_what_backward_needs_is_refused_not_wrong(name):
+    layer = getattr(pytorch, f"Fused{name}")(D, H)
+    output, _ = layer(torch.randn(B, T, D))
+    with pytest.raises(RuntimeError, match="modified inplace"):
+        output.mul_(2)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_a_second_derivative_is_refused_not_wrong(name):
     layer = getattr(pytorch, f"Fused{name}")(D, H)
     x = torch.randn(B, T, D, requires_grad=True)

@@ -11,7 +11,8 @@ that does not wait for the next step out of the loop, and writes into buffers ma
 In every backward ``dh`` (T + 1, B, H) starts as the immediate gradient, what the loss says of each
 h itself, and becomes the total one as the loop adds what came back through the later steps.
 
-Differentiable once. The readable layers, with the same parameters, are the definition.
+Differentiable once, and what is returned cannot be changed in place, for backward needs it; torch
+refuses both with an error. The readable layers, with the same parameters, are the definition.
 """
 
 import torch
