@@ -83,6 +83,16 @@ def test_equals_torch_for_any_shape(kind, drawn):
     assert_same_as_torch(layer, torch_twin(layer), rng, **sequences, with_state=True)
 
 
+@pytest.mark.parametrize("kind", TWINS)
+def test_equals_torch_over_many_blocks_of_steps(kind):
+    rng = np.random.default_rng(0)
+    layer = kind(2, 4, 2, True, rng=rng)
+    lengths = rng.integers(1, 13, 100)  # five steps a block, and two in the last
+    assert_same_as_torch(
+        layer, torch_twin(layer), rng, batch=100, steps=12, lengths=lengths, with_state=True
+    )
+
+
 @pytest.mark.parametrize("kind", [GRUCell, ResetBeforeGRUCell])
 def test_a_step_equals_torch(kind):
     rng = np.random.default_rng(0)

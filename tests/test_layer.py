@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parity import assert_agree, named, parts, random_state, run_scratch, shapes
 
+import rnnbook.scratch.layer as layer_module
 from rnnbook.gradcheck import check_layer
 from rnnbook.scratch import (
     GRU,
@@ -20,6 +21,7 @@ from rnnbook.scratch import (
     ResetBeforeGRUCell,
     RNNCell,
 )
+from rnnbook.scratch.layer import blocks, product
 
 CELLS = {RNN: RNNCell, LSTM: LSTMCell, GRU: GRUCell, ResetBeforeGRU: ResetBeforeGRUCell}
 every_layer = pytest.mark.parametrize("kind", CELLS, ids=lambda kind: kind.__name__)
@@ -205,6 +207,22 @@ def test_the_generator_decides_the_weights_within_torchs_bound(kind):
     assert np.abs(everything).max() > 0.99 / 5
     assert abs(everything.mean()) < 0.01
     assert not np.array_equal(kind(D, 25).params["weight_ih_l0"], one.params["weight_ih_l0"])
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+@pytest.mark.parametrize("rows", [4, 512, 521])  # small; cut in pieces; prime, so left whole
+def test_a_product_is_the_product_however_it_is_done(avx512, rows, rng, monkeypatch):
+    monkeypatch.setattr(layer_module, "AVX512", avx512)
+    w, x, out = (rng.standard_normal(shape) for shape in ((rows, 161), (161, 32), (rows, 32)))
+    product(w, 32)(x, out)
+    assert np.abs(out - w @ x).max() < 1e-12
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(1, 1), (50, 32), (48, 32), (3, 600), (7, 512)])
+def test_blocks_hold_every_step_once_and_the_last_first(steps, batch):
+    held = [t for block in blocks(steps, batch) for t in reversed(range(steps)[block])]
+    assert held == list(reversed(range(steps)))
+    assert all((b.stop - b.start) * batch <= max(512, batch) for b in blocks(steps, batch))
 
 
 WRONG_SIZES = [

@@ -38,6 +38,15 @@ def test_equals_torch_for_any_shape(drawn):
     assert_same_as_torch(layer, torch_twin(layer), rng, **drawn, with_state=True)
 
 
+def test_equals_torch_over_many_blocks_of_steps():
+    rng = np.random.default_rng(0)
+    layer = RNN(2, 4, 2, True, rng=rng)
+    lengths = rng.integers(1, 13, 100)  # five steps a block, and two in the last
+    assert_same_as_torch(
+        layer, torch_twin(layer), rng, batch=100, steps=12, lengths=lengths, with_state=True
+    )
+
+
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_a_step_equals_torch(nonlinearity):
     rng = np.random.default_rng(0)

@@ -15,7 +15,15 @@ in torch.
 
 import numpy as np
 
-from rnnbook.scratch.layer import Cell, RecurrentLayer, sigmoid, sum_of_products
+from rnnbook.scratch.layer import (
+    Cell,
+    RecurrentLayer,
+    backwards,
+    blocks,
+    product,
+    sigmoid,
+    sum_of_products,
+)
 
 
 class GRUCell(Cell):
@@ -93,74 +101,85 @@ class GRU(RecurrentLayer):
 
     def _forward(self, weights, x, h0):
         w_ih, w_hh, b_ih, b_hh = weights
-        T, _, B = x.shape
+        T, D, B = x.shape
         H = len(h0)
         # The reset gate stands between the products with x and h, so they stay apart; that with
-        # x is taken out of the loop. sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, halved beforehand.
-        half = np.repeat(np.array([0.5, 0.5, 1.0], x.dtype), H)[:, None]  # r, z, n
-        p = np.matmul(half * w_ih, x)  # (T, 3H, B)
-        p += half * b_ih[:, None]
-        p = p.reshape(T, 3, H, B)
-        w = half * np.concatenate([w_hh, b_hh[:, None]], axis=1)  # (3H, H + 1)
+        # x is taken out of the loop.
+        w_x = np.concatenate([b_ih[:, None], w_ih], axis=1)  # (3H, 1 + D)
+        w_h = np.concatenate([w_hh, b_hh[:, None]], axis=1)  # (3H, H + 1)
+        # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, with the gates' weights halved beforehand.
+        half = np.array(0.5, x.dtype)
+        w_x[: 2 * H] *= half
+        w_h[: 2 * H] *= half
+        times_w_h = product(w_h, B)
 
-        read = np.empty((T + 1, H + 1, B), x.dtype)  # what each step reads: [h; 1]
-        read[:, -1] = 1
-        h = read[:, :H]
+        read = self._array("read", T + 1, H + 1 + D, B)  # what a step reads: [h; 1] and [1; x]
+        read[:, H] = 1
+        read[:T, H + 1 :] = x
+        h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
         h[0] = h0
-        q = np.empty((T, 3, H, B), x.dtype)
-        gates = np.empty((T, 2, H, B), x.dtype)
-        n = np.empty((T, H, B), x.dtype)
-        for t in range(T):
-            q_n = q[t, 2]
-            np.dot(w, read[t], out=q[t].reshape(3 * H, B))
-            gate = gates[t]
-            np.add(p[t, :2], q[t, :2], out=gate)
-            np.tanh(gate, out=gate)
-            gate *= 0.5
-            gate += 0.5
-            r, z = gate  # (H, B) each
-            np.multiply(r, q_n, out=n[t])
-            n[t] += p[t, 2]
-            np.tanh(n[t], out=n[t])
-            np.subtract(h[t], n[t], out=h[t + 1])  # h = n + z * (h_before - n)
-            h[t + 1] *= z
-            h[t + 1] += n[t]
-        return (x, read, q[:, 2], gates, n), (h,)
+        p = self._array("p", T, 3 * H, B)  # from the input; n takes the place of its last block
+        q = self._array("q", T, 3 * H, B)  # from the old state; r and z take the place of theirs
+        rq_n = self._array("rq_n", H, B)
+        np.matmul(w_x, read[:T, H:], out=p)
+
+        p_rz, n = p[:, : 2 * H], p[:, 2 * H :]
+        rz, r, z, q_n = q[:, : 2 * H], q[:, :H], q[:, H : 2 * H], q[:, 2 * H :]
+        steps = zip(read[:T, : H + 1], q, rz, p_rz, r, q_n, n, h[:T], h[1:], z, strict=True)
+        for read_t, q_t, rz_t, p_rz_t, r_t, q_n_t, n_t, h_before, h_t, z_t in steps:
+            times_w_h(read_t, q_t)  # (3H, B)
+            rz_t += p_rz_t
+            np.tanh(rz_t, out=rz_t)
+            rz_t *= half
+            rz_t += half
+            np.multiply(r_t, q_n_t, out=rq_n)
+            n_t += rq_n
+            np.tanh(n_t, out=n_t)
+            np.subtract(h_before, n_t, out=h_t)  # h = n + z * (h_before - n)
+            h_t *= z_t
+            h_t += n_t
+        return (read, r, z, q_n, n), (h,)
 
     def _backward(self, weights, tape, doutput, ends, dfinal):
         w_ih, w_hh, _, _ = weights
-        x, read, q_n, gates, n = tape
+        read, r, z, q_n, n = tape
         T, H, B = doutput.shape
-        r, z = gates[:, 0], gates[:, 1]  # (T, H, B) each
+        h = read[:, :H]
+        w_nrz = np.concatenate([w_hh[2 * H :], w_hh[: 2 * H]])
+        times_w_nrz_t = product(np.ascontiguousarray(w_nrz.T), B)
 
-        # da_r, da_z and da_n are multiples of dh, for all steps at once.
-        to_n = (1 - z) * (1 - n * n)
-        to_z = (read[:T, :H] - n) * z * (1 - z)
-        to_r = to_n * q_n * r * (1 - r)
-        to_q = np.stack([to_r, to_z, to_n * r], axis=1)  # (T, 3, H, B)
+        dx = self._array("dx", T, w_ih.shape[1], B)
+        dw_nrz = np.zeros((3 * H, H + 1), n.dtype)
+        dw_x = np.zeros((3 * H, 1 + w_ih.shape[1]), n.dtype)
+        dh = np.zeros((H, B), n.dtype)
+        for block in blocks(T, B):
+            # The gradients of q_n, a_r, a_z, a_n and, by way of z, of the old state are multiples
+            # of dh: by what, is known for all steps of the block at once.
+            d = self._array("d", T, 5, H, B)[block]
+            to_q, to_r, to_z, to_n, to_h = d.transpose(1, 0, 2, 3)
+            r_, z_, n_ = r[block], z[block], n[block]
+            np.multiply(1 - z_, 1 - n_ * n_, out=to_n)
+            np.multiply((h[block] - n_) * z_, 1 - z_, out=to_z)
+            np.multiply(to_n, r_, out=to_q)
+            np.multiply(to_q * q_n[block], 1 - r_, out=to_r)
+            to_h[...] = z_
+            dq = d[:, :3].reshape(-1, 3 * H, B)  # n, r, z: what the product with h gets,
+            dp = d[:, 1:4].reshape(-1, 3 * H, B)  # r, z, n: and that with x
+            steps = range(T)[block], doutput[block], d, dq, to_h
+            for t, doutput_t, d_t, dq_t, dh_by_z in backwards(*steps):
+                if t in ends:
+                    dh[:, ends[t]] += dfinal[:, ends[t]]
+                dh += doutput_t
+                d_t *= dh
+                times_w_nrz_t(dq_t, dh)
+                dh += dh_by_z
+            dw_nrz += sum_of_products(dq, read[block, : H + 1])
+            dw_x += sum_of_products(dp, read[block, H:])
+            np.matmul(w_ih.T, dp, out=dx[block])
 
-        w_hh_t = np.ascontiguousarray(w_hh.T)
-        dq = np.empty((T, 3, H, B), x.dtype)
-        dh = np.zeros((H, B), x.dtype)
-        back = np.empty((H, B), x.dtype)
-        dp_n = np.empty((T, H, B), x.dtype)
-        for t in reversed(range(T)):
-            if t in ends:
-                dh[:, ends[t]] += dfinal[:, ends[t]]
-            dh += doutput[t]
-            np.multiply(dh, to_q[t], out=dq[t])
-            np.multiply(dh, to_n[t], out=dp_n[t])
-            np.dot(w_hh_t, dq[t].reshape(3 * H, B), out=back)
-            dh *= z[t]
-            dh += back
-
-        dw_hh = sum_of_products(dq.reshape(T, 3 * H, B), read[:T])  # (3H, H + 1)
-        dp = dq  # the product with x sees the same gradients, but for the candidate
-        dp[:, 2] = dp_n
-        dp = dp.reshape(T, 3 * H, B)
-        dw_ih = sum_of_products(dp, x)  # (3H, D)
-        dx = np.matmul(w_ih.T, dp)  # (T, D, B)
-        return dx, (dh,), (dw_ih, dw_hh[:, :H].copy(), dp.sum(axis=(0, 2)), dw_hh[:, H].copy())
+        dw_h = np.concatenate([dw_nrz[H:], dw_nrz[:H]])
+        dweights = dw_x[:, 1:], dw_h[:, :H], dw_x[:, 0], dw_h[:, H]
+        return dx, (dh,), tuple(dw.copy() for dw in dweights)
 
 
 class ResetBeforeGRU(RecurrentLayer):
@@ -179,68 +198,75 @@ class ResetBeforeGRU(RecurrentLayer):
         T, D, B = x.shape
         H = len(h0)
         w = np.concatenate([w_hh, w_ih, (b_ih + b_hh)[:, None]], axis=1)  # (3H, H + D + 1)
-        w_rz, w_n = 0.5 * w[: 2 * H], w[2 * H :]  # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2
+        half = np.array(0.5, x.dtype)
+        w[: 2 * H] *= half  # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2
+        times_w_rz, times_w_n = product(w[: 2 * H], B), product(w[2 * H :], B)
 
-        read = np.empty((T + 1, H + D + 1, B), x.dtype)  # what the gates read: [h; x; 1]
+        read = self._array("read", T + 1, H + D + 1, B)  # what the gates read: [h; x; 1]
         read[:T, H:-1] = x
         read[:, -1] = 1
-        h = read[:, :H]
+        h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
         h[0] = h0
-        kept = read[:T].copy()  # what the candidate reads: [r * h; x; 1]
-        gates = np.empty((T, 2, H, B), x.dtype)
-        n = np.empty((T, H, B), x.dtype)
-        for t in range(T):
-            gate = gates[t]
-            np.dot(w_rz, read[t], out=gate.reshape(2 * H, B))
-            np.tanh(gate, out=gate)
-            gate *= 0.5
-            gate += 0.5
-            r, z = gate  # (H, B) each
-            np.multiply(r, h[t], out=kept[t, :H])
-            np.dot(w_n, kept[t], out=n[t])
-            np.tanh(n[t], out=n[t])
-            np.subtract(h[t], n[t], out=h[t + 1])  # h = n + z * (h_before - n)
-            h[t + 1] *= z
-            h[t + 1] += n[t]
-        return (read, kept, gates, n), (h,)
+        read_n = self._array("read_n", T, H + D + 1, B)  # what the candidate reads: [r * h; x; 1]
+        read_n[...] = read[:T]
+        rz = self._array("rz", T, 2 * H, B)
+        n = self._array("n", T, H, B)
+
+        r, z, rh = rz[:, :H], rz[:, H:], read_n[:, :H]
+        steps = zip(read[:T], rz, r, h[:T], rh, read_n, n, h[1:], z, strict=True)
+        for read_t, rz_t, r_t, h_before, rh_t, read_n_t, n_t, h_t, z_t in steps:
+            times_w_rz(read_t, rz_t)  # (2H, B)
+            np.tanh(rz_t, out=rz_t)
+            rz_t *= half
+            rz_t += half
+            np.multiply(r_t, h_before, out=rh_t)
+            times_w_n(read_n_t, n_t)  # (H, B)
+            np.tanh(n_t, out=n_t)
+            np.subtract(h_before, n_t, out=h_t)  # h = n + z * (h_before - n)
+            h_t *= z_t
+            h_t += n_t
+        return (read, read_n, r, z, n), (h,)
 
     def _backward(self, weights, tape, doutput, ends, dfinal):
         w_ih, w_hh, _, _ = weights
-        read, kept, gates, n = tape
+        read, read_n, r, z, n = tape
         T, H, B = doutput.shape
-        r, z = gates[:, 0], gates[:, 1]  # (T, H, B) each
-        h = read[:T, :H]
+        h = read[:, :H]
+        times_w_rz_t = product(np.ascontiguousarray(w_hh[: 2 * H].T), B)
+        times_w_n_t = product(np.ascontiguousarray(w_hh[2 * H :].T), B)
 
-        # What leads from dh to da_n and da_z, and from d(r * h) to da_r, for all steps at once.
-        to_n = (1 - z) * (1 - n * n)
-        to_z = (h - n) * z * (1 - z)
-        to_r = h * r * (1 - r)
-
-        w_rz_t = np.ascontiguousarray(w_hh[: 2 * H].T)
-        w_n_t = np.ascontiguousarray(w_hh[2 * H :].T)
-        da = np.empty((T, 3, H, B), n.dtype)
+        dx = self._array("dx", T, w_ih.shape[1], B)
+        dw = np.zeros((3 * H, read.shape[1]), n.dtype)  # (3H, H + D + 1)
         dh = np.zeros((H, B), n.dtype)
         drh = np.empty((H, B), n.dtype)
-        back = np.empty((H, B), n.dtype)
-        for t in reversed(range(T)):
-            if t in ends:
-                dh[:, ends[t]] += dfinal[:, ends[t]]
-            dh += doutput[t]
-            da_r, da_z, da_n = da[t]
-            np.multiply(dh, to_n[t], out=da_n)
-            np.multiply(dh, to_z[t], out=da_z)
-            np.dot(w_n_t, da_n, out=drh)
-            np.multiply(drh, to_r[t], out=da_r)
-            np.dot(w_rz_t, da[t, :2].reshape(2 * H, B), out=back)
-            dh *= z[t]
-            dh += back
-            drh *= r[t]
-            dh += drh
+        dh_by_gates = np.empty((H, B), n.dtype)
+        for block in blocks(T, B):
+            # da_z and da_n are multiples of dh, and da_r of d(r * h): by what, is known for all
+            # steps of the block at once.
+            da = self._array("da", T, 3 * H, B)[block]
+            to_r, to_z, to_n = da[:, :H], da[:, H : 2 * H], da[:, 2 * H :]
+            r_, z_, n_, h_before = r[block], z[block], n[block], h[block]
+            np.multiply(h_before * r_, 1 - r_, out=to_r)
+            np.multiply((h_before - n_) * z_, 1 - z_, out=to_z)
+            np.multiply(1 - z_, 1 - n_ * n_, out=to_n)
+            da_rz = da[:, : 2 * H]
+            steps = range(T)[block], doutput[block], to_r, to_z, to_n, da_rz, r_, z_
+            for t, doutput_t, da_r, da_z, da_n, da_rz_t, r_t, z_t in backwards(*steps):
+                if t in ends:
+                    dh[:, ends[t]] += dfinal[:, ends[t]]
+                dh += doutput_t
+                da_n *= dh
+                da_z *= dh
+                times_w_n_t(da_n, drh)
+                da_r *= drh
+                times_w_rz_t(da_rz_t, dh_by_gates)
+                drh *= r_t
+                dh *= z_t
+                dh += dh_by_gates
+                dh += drh
+            dw[: 2 * H] += sum_of_products(da_rz, read[block])
+            dw[2 * H :] += sum_of_products(to_n, read_n[block])
+            np.matmul(w_ih.T, da, out=dx[block])
 
-        da = da.reshape(T, 3 * H, B)
-        dw = np.concatenate(  # (3H, H + D + 1)
-            [sum_of_products(da[:, : 2 * H], read[:T]), sum_of_products(da[:, 2 * H :], kept)]
-        )
         db = dw[:, -1]
-        dx = np.matmul(w_ih.T, da)  # (T, D, B)
         return dx, (dh,), (dw[:, H:-1].copy(), dw[:, :H].copy(), db.copy(), db.copy())

@@ -13,7 +13,7 @@ the formulas, all gates in one product:
     x (T, D, B)      h (T + 1, H, B), with h[t] the state before step t
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -126,6 +126,8 @@ class RecurrentLayer(Parameters):
         self.num_layers, self.bidirectional = num_layers, bidirectional
         self.directions = 2 if bidirectional else 1
         self._tape = None
+        self._arrays: dict[tuple[int, str], np.ndarray] = {}
+        self._at = 0  # which layer and direction is being run
 
         # In torch's order: layer by layer, the forward direction first.
         self._suffixes = [
@@ -157,7 +159,7 @@ class RecurrentLayer(Parameters):
             ValueError: a wrong rank, feature size, state shape or kind, a length outside 1 ... T,
                 or a NaN or infinity in the input or the state.
         """
-        x = np.asarray(x)
+        x = np.asarray(x, dtype=self.dtype)
         check_shape("x", x, ("B", "T", self.input_size))
         batch, steps, _ = x.shape
         if lengths is not None:
@@ -167,13 +169,13 @@ class RecurrentLayer(Parameters):
         check_finite("x", x)
         starts = self._states("state", state, batch)
 
-        x = np.array(x.transpose(1, 2, 0), dtype=self.dtype, order="C")  # (T, D, B), a copy
+        x = units_in_rows(x)  # (T, D, B)
         finals = [np.empty_like(start) for start in starts]
         tapes = []
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(self.directions):
-                i = layer * self.directions + direction
+                i = self._at = layer * self.directions + direction
                 seen = reverse(x, lengths) if direction else x
                 tape, states = self._forward(self._weights(i), seen, *(s[i].T for s in starts))
                 tapes.append(tape)
@@ -185,7 +187,7 @@ class RecurrentLayer(Parameters):
                 outputs.append(reverse(h, lengths) if direction else h)
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
         self._tape = tapes, lengths, steps, batch
-        return x.transpose(2, 0, 1).copy(), pack(finals)
+        return batch_first(x), pack(finals)
 
     def backward(self, doutput: np.ndarray | None, dstate=None):
         """The gradients of a loss, given those with respect to what ``forward`` returned.
@@ -207,9 +209,9 @@ class RecurrentLayer(Parameters):
         if doutput is None:
             dy = np.zeros((steps, width, batch), self.dtype)
         else:
-            doutput = np.asarray(doutput)
+            doutput = np.asarray(doutput, dtype=self.dtype)
             check_shape("doutput", doutput, (batch, steps, width))
-            dy = np.ascontiguousarray(doutput.transpose(1, 2, 0), dtype=self.dtype)
+            dy = units_in_rows(doutput)
         dfinals = self._states("dstate", dstate, batch)
         ends = sequence_ends(lengths, steps)
 
@@ -218,31 +220,46 @@ class RecurrentLayer(Parameters):
         for layer in reversed(range(self.num_layers)):
             if lengths is not None:
                 dy = np.where(_inside(lengths, steps), dy, 0)
-            dx = 0
+            dseen = []  # for each direction
             for direction in range(self.directions):
-                i = layer * self.directions + direction
+                i = self._at = layer * self.directions + direction
                 dh = dy[:, direction * self.hidden_size : (direction + 1) * self.hidden_size]
-                dseen, dstart, dweights = self._backward(
+                dx, dstart, dweights = self._backward(
                     self._weights(i),
                     tapes[i],
                     reverse(dh, lengths) if direction else dh,
                     ends,
                     *(d[i].T for d in dfinals),
                 )
-                dx = dx + (reverse(dseen, lengths) if direction else dseen)
+                dseen.append(reverse(dx, lengths) if direction else dx)
                 for d, value in zip(dstarts, dstart, strict=True):
                     d[i] = value.T
                 for name, value in zip(WEIGHTS, dweights, strict=True):
                     grads[name + self._suffixes[i]] = value
-            dy = dx
+            dy = dseen[0] if len(dseen) == 1 else dseen[0] + dseen[1]
         self.grads = {name: grads[name] for name in self.params}
-        return dy.transpose(2, 0, 1).copy(), pack(dstarts)
+        return batch_first(dy), pack(dstarts)
 
     def _forward(self, weights, x, *state):
         raise NotImplementedError
 
     def _backward(self, weights, tape, doutput, ends, *dstate):
         raise NotImplementedError
+
+    def _array(self, name: str, *shape: int) -> np.ndarray:
+        """Memory to write to: that of the last call, if the shape is still the same.
+
+        Fresh memory is handed over page by page by the operating system, which takes longer than
+        filling it. What leaves the layer is a copy, so that nobody sees the next call's numbers.
+        """
+        array = self._arrays.get((self._at, name))
+        if array is None or array.shape != shape:
+            array = self._arrays[self._at, name] = np.empty(shape, self.dtype)
+        return array
+
+    def __getstate__(self) -> dict:
+        """A copy of a layer, or a pickled one, has not run yet."""
+        return self.__dict__ | {"_tape": None, "_arrays": {}}
 
     def _weights(self, i: int) -> tuple[np.ndarray, ...]:
         return tuple(self.params[name + self._suffixes[i]] for name in WEIGHTS)
@@ -280,12 +297,63 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 0.5 * np.tanh(0.5 * a) + 0.5
 
 
-def sum_of_products(da: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """The gradient of a matrix: ``sum over t of da[t] @ seen[t].T``, in one product.
+def sum_of_products(da: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """The gradient of a matrix: ``sum over t of da[t] @ read[t].T``, in one product.
 
-    Shapes: ``da`` (T, M, B), ``seen`` (T, N, B) -> (M, N).
+    Shapes: ``da`` (T, M, B), ``read`` (T, N, B) -> (M, N).
     """
-    return np.tensordot(da, seen, axes=((0, 2), (0, 2)))
+    columns = da.transpose(1, 0, 2).reshape(da.shape[1], -1)  # (M, T * B)
+    rows = read.transpose(0, 2, 1).reshape(-1, read.shape[1])  # (T * B, N)
+    return columns @ rows
+
+
+def blocks(steps: int, batch: int) -> list[slice]:
+    """The steps in blocks of some 512 columns, the last block first.
+
+    Large enough that a product over a block is as fast as one over all steps, small enough that
+    what was computed for a block is still in the processor's cache when it is used.
+    """
+    size = max(1, 512 // batch)
+    return [slice(t, min(t + size, steps)) for t in reversed(range(0, steps, size))]
+
+
+def backwards(*arrays) -> Iterator[tuple]:
+    """``(array[t], ...)`` for all ``arrays`` together, the last ``t`` first."""
+    return zip(*(array[::-1] for array in arrays), strict=True)
+
+
+def product(w: np.ndarray, columns: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The function ``(x, out) -> w @ x`` for matrices ``x`` of so many columns, as fast as can be.
+
+    A library for matrix products copies a large matrix into an order of its own before each use,
+    and here the same ``w`` is used at every step. On processors with AVX-512, OpenBLAS (which comes
+    with NumPy) leaves the copy out up to 10^6 multiplications: a larger ``w`` is cut there into as
+    many pieces of rows as it takes, unless they become too thin.
+    """
+    rows, inner = w.shape
+    if AVX512 and rows * inner * columns > 10**6:
+        for pieces in range(2, rows // 8 + 1):
+            if rows % pieces == 0 and rows // pieces * inner * columns <= 10**6:
+                cut = w.reshape(pieces, -1, inner)
+                return lambda x, out: np.matmul(cut, x, out=out.reshape(pieces, -1, columns))
+    return w.dot
+
+
+AVX512 = any(
+    name.startswith(("AVX512", "X86_V4"))
+    for name in np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+)
+
+
+def units_in_rows(x: np.ndarray) -> np.ndarray:
+    """(B, T, F) -> (T, F, B), a new array."""
+    # Step by step each matrix is small enough to be turned within the cache.
+    return x.transpose(1, 0, 2).copy().transpose(0, 2, 1).copy()
+
+
+def batch_first(x: np.ndarray) -> np.ndarray:
+    """(T, F, B) -> (B, T, F), a new array."""
+    return x.transpose(0, 2, 1).copy().transpose(1, 0, 2).copy()
 
 
 def reverse(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

@@ -15,7 +15,15 @@ o, as in torch.
 
 import numpy as np
 
-from rnnbook.scratch.layer import Cell, RecurrentLayer, sigmoid, sum_of_products
+from rnnbook.scratch.layer import (
+    Cell,
+    RecurrentLayer,
+    backwards,
+    blocks,
+    product,
+    sigmoid,
+    sum_of_products,
+)
 
 
 class LSTMCell(Cell):
@@ -74,71 +82,89 @@ class LSTM(RecurrentLayer):
     blocks = 4
     state_names = ("h", "c")
 
+    # The order of the blocks inside: the sigmoids side by side, and i, f before g, c, with which
+    # they are multiplied.
+    _inside = (3, 0, 1, 2)  # o, i, f, g
+    _outside = (1, 2, 3, 0)  # and back: i, f, g, o
+
     def _forward(self, weights, x, h0, c0):
         w_ih, w_hh, b_ih, b_hh = weights
         T, D, B = x.shape
         H = len(h0)
+        w = np.concatenate([w_hh, w_ih, (b_ih + b_hh)[:, None]], axis=1)  # (4H, H + D + 1)
+        w = reorder(w, self._inside)
         # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2: with the gates' weights halved beforehand, one
         # call of tanh serves all four blocks.
-        half = np.array([0.5, 0.5, 1.0, 0.5], x.dtype)[:, None, None]  # i, f, g, o
-        shift = np.array([0.5, 0.5, 0.0, 0.5], x.dtype)[:, None, None]
-        w = np.concatenate([w_hh, w_ih, (b_ih + b_hh)[:, None]], axis=1)  # (4H, H + D + 1)
-        w = (w.reshape(4, H, -1) * half).reshape(w.shape)
+        half = np.array(0.5, x.dtype)
+        w[: 3 * H] *= half
+        times_w = product(w, B)
 
-        read = np.empty((T + 1, H + D + 1, B), x.dtype)  # what each step reads: [h; x; 1]
+        read = self._array("read", T + 1, H + D + 1, B)  # what each step reads: [h; x; 1]
         read[:T, H:-1] = x
         read[:, -1] = 1
         h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
-        c = np.empty((T + 1, H, B), x.dtype)
+        kept = self._array("kept", T + 1, 5, H, B)  # o, i, f, g, and c of before the step
+        c = kept[:, 4]
+        tanh_c = self._array("tanh_c", T, H, B)
+        ig_fc = self._array("ig_fc", 2, H, B)
         h[0], c[0] = h0, c0
-        gates = np.empty((T, 4, H, B), x.dtype)
-        tanh_c = np.empty((T, H, B), x.dtype)
-        ig = np.empty((H, B), x.dtype)
-        for t in range(T):
-            gate = gates[t]
-            np.dot(w, read[t], out=gate.reshape(4 * H, B))
-            np.tanh(gate, out=gate)
-            gate *= half
-            gate += shift
-            i, f, g, o = gate  # (H, B) each
-            np.multiply(f, c[t], out=c[t + 1])
-            np.multiply(i, g, out=ig)
-            c[t + 1] += ig
-            np.tanh(c[t + 1], out=tanh_c[t])
-            np.multiply(o, tanh_c[t], out=h[t + 1])
-        return (read, gates, c, tanh_c), (h, c)
+
+        a = kept[:T, :4].reshape(T, 4 * H, B)
+        oif, o, i_f, g_c = a[:, : 3 * H], kept[:T, 0], kept[:T, 1:3], kept[:T, 3:]
+        steps = zip(read[:T], a, oif, i_f, g_c, c[1:], tanh_c, o, h[1:], strict=True)
+        for read_t, a_t, oif_t, i_f_t, g_c_t, c_t, tanh_c_t, o_t, h_t in steps:
+            times_w(read_t, a_t)  # (4H, B)
+            np.tanh(a_t, out=a_t)
+            oif_t *= half
+            oif_t += half
+            np.multiply(i_f_t, g_c_t, out=ig_fc)
+            np.add(*ig_fc, out=c_t)  # c = i * g + f * c_before
+            np.tanh(c_t, out=tanh_c_t)
+            np.multiply(o_t, tanh_c_t, out=h_t)
+        return (read, kept[:T, :4], c, tanh_c), (h, c)
 
     def _backward(self, weights, tape, doutput, ends, dh_final, dc_final):
         w_ih, w_hh, _, _ = weights
         read, gates, c, tanh_c = tape
         T, H, B = doutput.shape
-        i, f, g, o = gates.transpose(1, 0, 2, 3)  # (T, H, B) each
+        w_ih, w_hh = reorder(w_ih, self._inside), reorder(w_hh, self._inside)
+        times_w_hh_t = product(np.ascontiguousarray(w_hh.T), B)
 
-        # Everything that does not depend on the step after, for all steps at once:
-        # da_i, da_f, da_g are multiples of dc, and da_o and part of dc are multiples of dh.
-        dc_to_a = np.stack([g * i * (1 - i), c[:-1] * f * (1 - f), i * (1 - g * g)], axis=1)
-        dh_to_a_o = tanh_c * o * (1 - o)
-        dh_to_c = o * (1 - tanh_c * tanh_c)
-
-        w_hh_t = np.ascontiguousarray(w_hh.T)
-        da = np.empty((T, 4, H, B), c.dtype)
+        dx = self._array("dx", T, w_ih.shape[1], B)
+        dw = np.zeros((4 * H, read.shape[1]), c.dtype)  # (4H, H + D + 1)
         dh = np.zeros((H, B), c.dtype)
         dc = np.zeros((H, B), c.dtype)
-        part = np.empty((H, B), c.dtype)
-        for t in reversed(range(T)):
-            if t in ends:
-                dh[:, ends[t]] += dh_final[:, ends[t]]
-                dc[:, ends[t]] += dc_final[:, ends[t]]
-            dh += doutput[t]
-            np.multiply(dh, dh_to_c[t], out=part)
-            dc += part
-            np.multiply(dc, dc_to_a[t], out=da[t, :3])
-            np.multiply(dh, dh_to_a_o[t], out=da[t, 3])
-            np.dot(w_hh_t, da[t].reshape(4 * H, B), out=dh)
-            dc *= f[t]
+        for block in blocks(T, B):
+            # What does not depend on the step after, for all steps of the block at once: da_i,
+            # da_f and da_g are multiples of dc; da_o and part of dc are multiples of dh.
+            o, i, f, g = gates[block].transpose(1, 0, 2, 3)
+            c_before, tc = c[block], tanh_c[block]
+            d = self._array("d", T, 5, H, B)[block]  # dc by way of h; da_o, da_i, da_f, da_g
+            np.multiply(o, 1 - tc * tc, out=d[:, 0])
+            np.multiply(tc * o, 1 - o, out=d[:, 1])
+            np.multiply(g * i, 1 - i, out=d[:, 2])
+            np.multiply(c_before * f, 1 - f, out=d[:, 3])
+            np.multiply(i, 1 - g * g, out=d[:, 4])
+            da = d[:, 1:].reshape(-1, 4 * H, B)
+            steps = range(T)[block], doutput[block], d[:, :2], d[:, 0], d[:, 2:], da, f
+            for t, doutput_t, of_dh, dc_by_h, of_dc, da_t, f_t in backwards(*steps):
+                if t in ends:
+                    dh[:, ends[t]] += dh_final[:, ends[t]]
+                    dc[:, ends[t]] += dc_final[:, ends[t]]
+                dh += doutput_t
+                of_dh *= dh
+                dc += dc_by_h
+                of_dc *= dc
+                times_w_hh_t(da_t, dh)
+                dc *= f_t
+            dw += sum_of_products(da, read[block])
+            np.matmul(w_ih.T, da, out=dx[block])
 
-        da = da.reshape(T, 4 * H, B)
-        dw = sum_of_products(da, read[:T])  # (4H, H + D + 1)
+        dw = reorder(dw, self._outside)
         db = dw[:, -1]
-        dx = np.matmul(w_ih.T, da)  # (T, D, B)
         return dx, (dh, dc), (dw[:, H:-1].copy(), dw[:, :H].copy(), db.copy(), db.copy())
+
+
+def reorder(w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    """The blocks of rows of ``w`` in another order."""
+    return w.reshape(len(order), -1)[list(order)].reshape(w.shape)

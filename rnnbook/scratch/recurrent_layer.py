@@ -10,7 +10,7 @@ h[t] the state before step t.
 import numpy as np
 
 from rnnbook.checks import check_choice
-from rnnbook.scratch.layer import Cell, RecurrentLayer, sum_of_products
+from rnnbook.scratch.layer import Cell, RecurrentLayer, backwards, blocks, product, sum_of_products
 
 NONLINEARITIES = ("tanh", "relu")
 
@@ -83,37 +83,43 @@ class RNN(RecurrentLayer):
         T, D, B = x.shape
         H = len(h0)
         w = np.concatenate([w_hh, w_ih, (b_ih + b_hh)[:, None]], axis=1)  # (H, H + D + 1)
+        times_w = product(w, B)
 
-        read = np.empty((T + 1, H + D + 1, B), x.dtype)  # what each step reads: [h; x; 1]
+        read = self._array("read", T + 1, H + D + 1, B)  # what each step reads: [h; x; 1]
         read[:T, H:-1] = x
         read[:, -1] = 1
         h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
         h[0] = h0
-        for t in range(T):
-            a = np.dot(w, read[t], out=h[t + 1])  # (H, B)
+        for read_t, h_t in zip(read[:T], h[1:], strict=True):
+            times_w(read_t, h_t)  # a (H, B)
             if self.nonlinearity == "tanh":
-                np.tanh(a, out=a)
+                np.tanh(h_t, out=h_t)
             else:
-                np.maximum(a, 0, out=a)
+                np.maximum(h_t, 0, out=h_t)
         return read, (h,)
 
     def _backward(self, weights, read, doutput, ends, dfinal):
         w_ih, w_hh, _, _ = weights
         T, H, B = doutput.shape
         h = read[1:, :H]
-        slope = 1 - h * h if self.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
+        times_w_hh_t = product(np.ascontiguousarray(w_hh.T), B)
 
-        w_hh_t = np.ascontiguousarray(w_hh.T)
-        da = np.empty((T, H, B), h.dtype)
+        dx = self._array("dx", T, w_ih.shape[1], B)
+        dw = np.zeros((H, read.shape[1]), h.dtype)  # (H, H + D + 1)
         dh = np.zeros((H, B), h.dtype)
-        for t in reversed(range(T)):
-            if t in ends:
-                dh[:, ends[t]] += dfinal[:, ends[t]]
-            dh += doutput[t]
-            np.multiply(dh, slope[t], out=da[t])
-            np.dot(w_hh_t, da[t], out=dh)
+        for block in blocks(T, B):
+            h_block = h[block]
+            slope = 1 - h_block * h_block if self.nonlinearity == "tanh" else h_block > 0
+            da = self._array("da", T, H, B)[block]
+            steps = backwards(range(T)[block], doutput[block], slope, da)
+            for t, doutput_t, slope_t, da_t in steps:
+                if t in ends:
+                    dh[:, ends[t]] += dfinal[:, ends[t]]
+                dh += doutput_t
+                np.multiply(dh, slope_t, out=da_t)
+                times_w_hh_t(da_t, dh)
+            dw += sum_of_products(da, read[block])
+            np.matmul(w_ih.T, da, out=dx[block])
 
-        dw = sum_of_products(da, read[:T])  # (H, H + D + 1)
         db = dw[:, -1]
-        dx = np.matmul(w_ih.T, da)  # (T, D, B)
         return dx, (dh,), (dw[:, H:-1].copy(), dw[:, :H].copy(), db.copy(), db.copy())
