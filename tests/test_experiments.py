@@ -347,3 +347,26 @@ def test_adding_problem_quick():
     groups = summarize(load_results("adding_problem", quick=True), "test_mse", ["cell", "T"])
     assert len(groups) == 6
     assert all(group["mean"] < 0.5 for group in groups)
+
+
+def test_copy_memory_starts_the_forget_gates_where_asked_and_repeats():
+    from rnnbook.experiments import adding_problem, copy_memory
+
+    settings = copy_memory.settings(True)
+    default, opened = (s for s in settings if s["cell"] == "lstm")
+    first, again, other = (copy_memory.run(s, 0) for s in (default, default, opened))
+    assert first == again
+    assert first["test_loss"] != other["test_loss"]
+    for setting in copy_memory.settings(False):
+        size = adding_problem.hidden_size(setting["cell"], setting["parameters"], 10, 9)
+        count = adding_problem.parameter_count(setting["cell"], size, 10, 9)
+        assert count == pytest.approx(setting["parameters"], rel=0.05)
+
+
+def test_forget_bias_repeats_and_differs_by_bias():
+    pytest.importorskip("torch")
+    from rnnbook.experiments import forget_bias
+
+    default, opened = forget_bias.settings(True)
+    assert forget_bias.run(default, 0) == forget_bias.run(default, 0)
+    assert forget_bias.run(default, 0) != forget_bias.run(opened, 0)
