@@ -157,12 +157,13 @@ class GRU(RecurrentLayer):
             # of dh: by what, is known for all steps of the block at once.
             d = self._array("d", T, 5, H, B)[block]
             to_q, to_r, to_z, to_n, to_h = d.transpose(1, 0, 2, 3)
-            r_, z_, n_ = r[block], z[block], n[block]
-            np.multiply(1 - z_, 1 - n_ * n_, out=to_n)
-            np.multiply((h[block] - n_) * z_, 1 - z_, out=to_z)
+            r_, n_ = r[block], n[block]
+            open_ = 1 - z[block]
+            np.multiply(open_, 1 - n_ * n_, out=to_n)
+            np.multiply(h[1:][block] - n_, open_, out=to_z)  # h - n = z * (h_before - n)
             np.multiply(to_n, r_, out=to_q)
             np.multiply(to_q * q_n[block], 1 - r_, out=to_r)
-            to_h[...] = z_
+            to_h[...] = z[block]
             dq = d[:, :3].reshape(-1, 3 * H, B)  # n, r, z: what the product with h gets,
             dp = d[:, 1:4].reshape(-1, 3 * H, B)  # r, z, n: and that with x
             steps = range(T)[block], doutput[block], d, dq, to_h
@@ -245,10 +246,11 @@ class ResetBeforeGRU(RecurrentLayer):
             # steps of the block at once.
             da = self._array("da", T, 3 * H, B)[block]
             to_r, to_z, to_n = da[:, :H], da[:, H : 2 * H], da[:, 2 * H :]
-            r_, z_, n_, h_before = r[block], z[block], n[block], h[block]
-            np.multiply(h_before * r_, 1 - r_, out=to_r)
-            np.multiply((h_before - n_) * z_, 1 - z_, out=to_z)
-            np.multiply(1 - z_, 1 - n_ * n_, out=to_n)
+            r_, z_, n_ = r[block], z[block], n[block]
+            open_ = 1 - z_
+            np.multiply(read_n[block, :H], 1 - r_, out=to_r)  # r * h_before is in read_n
+            np.multiply(h[1:][block] - n_, open_, out=to_z)  # h - n = z * (h_before - n)
+            np.multiply(open_, 1 - n_ * n_, out=to_n)
             da_rz = da[:, : 2 * H]
             steps = range(T)[block], doutput[block], to_r, to_z, to_n, da_rz, r_, z_
             for t, doutput_t, da_r, da_z, da_n, da_rz_t, r_t, z_t in backwards(*steps):

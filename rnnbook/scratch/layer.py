@@ -308,12 +308,12 @@ def sum_of_products(da: np.ndarray, read: np.ndarray) -> np.ndarray:
 
 
 def blocks(steps: int, batch: int) -> list[slice]:
-    """The steps in blocks of some 512 columns, the last block first.
+    """The steps in blocks of some 1024 columns, the last block first.
 
     Large enough that a product over a block is as fast as one over all steps, small enough that
     what was computed for a block is still in the processor's cache when it is used.
     """
-    size = max(1, 512 // batch)
+    size = max(1, 1024 // batch)
     return [slice(t, min(t + size, steps)) for t in reversed(range(0, steps, size))]
 
 
@@ -341,7 +341,7 @@ def product(w: np.ndarray, columns: int) -> Callable[[np.ndarray, np.ndarray], n
 
 AVX512 = any(
     name.startswith(("AVX512", "X86_V4"))
-    for name in np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    for name in np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", ())
 )
 
 

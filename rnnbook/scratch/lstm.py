@@ -82,8 +82,8 @@ class LSTM(RecurrentLayer):
     blocks = 4
     state_names = ("h", "c")
 
-    # The order of the blocks inside: the sigmoids side by side, and i, f before g, c, with which
-    # they are multiplied.
+    # The order of the blocks inside: the sigmoids side by side, and i, f as a pair before g, c, the
+    # pair with which they are multiplied.
     _inside = (3, 0, 1, 2)  # o, i, f, g
     _outside = (1, 2, 3, 0)  # and back: i, f, g, o
 
@@ -106,45 +106,47 @@ class LSTM(RecurrentLayer):
         kept = self._array("kept", T + 1, 5, H, B)  # o, i, f, g, and c of before the step
         c = kept[:, 4]
         tanh_c = self._array("tanh_c", T, H, B)
-        ig_fc = self._array("ig_fc", 2, H, B)
+        ig_fc = self._array("ig_fc", T, 2, H, B)  # i * g and f * c_before
         h[0], c[0] = h0, c0
 
         a = kept[:T, :4].reshape(T, 4 * H, B)
         oif, o, i_f, g_c = a[:, : 3 * H], kept[:T, 0], kept[:T, 1:3], kept[:T, 3:]
-        steps = zip(read[:T], a, oif, i_f, g_c, c[1:], tanh_c, o, h[1:], strict=True)
-        for read_t, a_t, oif_t, i_f_t, g_c_t, c_t, tanh_c_t, o_t, h_t in steps:
+        ig, fc = ig_fc[:, 0], ig_fc[:, 1]
+        steps = zip(read[:T], a, oif, i_f, g_c, ig_fc, ig, fc, c[1:], tanh_c, o, h[1:], strict=True)
+        for read_t, a_t, oif_t, i_f_t, g_c_t, ig_fc_t, ig_t, fc_t, c_t, tanh_c_t, o_t, h_t in steps:
             times_w(read_t, a_t)  # (4H, B)
             np.tanh(a_t, out=a_t)
             oif_t *= half
             oif_t += half
-            np.multiply(i_f_t, g_c_t, out=ig_fc)
-            np.add(*ig_fc, out=c_t)  # c = i * g + f * c_before
+            np.multiply(i_f_t, g_c_t, out=ig_fc_t)
+            np.add(ig_t, fc_t, out=c_t)
             np.tanh(c_t, out=tanh_c_t)
             np.multiply(o_t, tanh_c_t, out=h_t)
-        return (read, kept[:T, :4], c, tanh_c), (h, c)
+        return (read, kept[:T, :4], ig_fc, tanh_c), (h, c)
 
     def _backward(self, weights, tape, doutput, ends, dh_final, dc_final):
         w_ih, w_hh, _, _ = weights
-        read, gates, c, tanh_c = tape
+        read, gates, ig_fc, tanh_c = tape
         T, H, B = doutput.shape
         w_ih, w_hh = reorder(w_ih, self._inside), reorder(w_hh, self._inside)
         times_w_hh_t = product(np.ascontiguousarray(w_hh.T), B)
 
         dx = self._array("dx", T, w_ih.shape[1], B)
-        dw = np.zeros((4 * H, read.shape[1]), c.dtype)  # (4H, H + D + 1)
-        dh = np.zeros((H, B), c.dtype)
-        dc = np.zeros((H, B), c.dtype)
+        dw = np.zeros((4 * H, read.shape[1]), read.dtype)  # (4H, H + D + 1)
+        dh = np.zeros((H, B), read.dtype)
+        dc = np.zeros((H, B), read.dtype)
         for block in blocks(T, B):
-            # What does not depend on the step after, for all steps of the block at once: da_i,
-            # da_f and da_g are multiples of dc; da_o and part of dc are multiples of dh.
+            # What does not depend on the step after, for all steps of the block at once: part of
+            # dc and da_o are multiples of dh; da_i, da_f and da_g are multiples of dc.
             o, i, f, g = gates[block].transpose(1, 0, 2, 3)
-            c_before, tc = c[block], tanh_c[block]
-            d = self._array("d", T, 5, H, B)[block]  # dc by way of h; da_o, da_i, da_f, da_g
-            np.multiply(o, 1 - tc * tc, out=d[:, 0])
-            np.multiply(tc * o, 1 - o, out=d[:, 1])
-            np.multiply(g * i, 1 - i, out=d[:, 2])
-            np.multiply(c_before * f, 1 - f, out=d[:, 3])
-            np.multiply(i, 1 - g * g, out=d[:, 4])
+            ig, fc = ig_fc[block].transpose(1, 0, 2, 3)
+            h = read[1:, :H][block]
+            d = self._array("d", T, 5, H, B)[block]
+            np.subtract(o, h * tanh_c[block], out=d[:, 0])  # dc: o * (1 - tanh_c^2)
+            np.multiply(h, 1 - o, out=d[:, 1])  # da_o: tanh_c * o * (1 - o)
+            np.multiply(ig, 1 - i, out=d[:, 2])  # da_i: g * i * (1 - i)
+            np.multiply(fc, 1 - f, out=d[:, 3])  # da_f: c_before * f * (1 - f)
+            np.subtract(i, ig * g, out=d[:, 4])  # da_g: i * (1 - g^2)
             da = d[:, 1:].reshape(-1, 4 * H, B)
             steps = range(T)[block], doutput[block], d[:, :2], d[:, 0], d[:, 2:], da, f
             for t, doutput_t, of_dh, dc_by_h, of_dc, da_t, f_t in backwards(*steps):
