@@ -13,12 +13,12 @@ class SequenceModel(nn.Module):
         many_to="one":    prediction = head(h_T)               (B, K)
         many_to="many":   prediction = head(output)            (B, T, K)
 
-    ``layer`` is any layer of :mod:`rnnbook.pytorch`, or of ``torch.nn`` with ``batch_first=True``;
+    ``layer`` is any layer of ``rnnbook.pytorch``, or of ``torch.nn`` with ``batch_first=True``;
     ``head`` any module, for instance ``torch.nn.Linear``. With ``embedding``, the input is whole
     numbers (B, T). "One" takes each sequence's own last step; with two directions the last state of
     both, side by side: the backward direction's is the one that has read everything, while its
     output at the last step has seen that step alone. The names of the ``state_dict`` are those of
-    ``params`` in :class:`rnnbook.scratch.SequenceModel`: ``rnn.``, ``head.``, ``embedding.``.
+    ``params`` in :class:`rnnbook.scratch.model.SequenceModel`: ``rnn.``, ``head.``, ``embedding.``.
     Raises ``ValueError`` for another ``many_to``.
     """
 

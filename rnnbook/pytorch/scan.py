@@ -89,7 +89,7 @@ def recurrence_log_scan(log_a: Tensor, log_b: Tensor, h0: Tensor) -> Tensor:
 
     ``log_a``, ``log_b`` (B, T, H) and ``h0`` (B, H), of any sign -> ``h`` (B, T, H). The sum A
     grows with T and takes digits from the result: in float32 expect a relative error of about
-    1e-7 * |A_T|.
+    1e-7 times the absolute value of A_T.
     Source: Heinsen (2023), Efficient Parallelization of a Ubiquitous Sequential Computation,
     arXiv:2311.06281; used so by Feng et al. (2024), appendix B.
     """
