@@ -32,6 +32,9 @@ from progress import done, progress
 from watch import Watch
 
 CELL_SECONDS = 600
+# One thread, as the tests give each notebook: networks of this size gain nothing from more.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 class Failed(Exception):
