@@ -226,8 +226,10 @@ def test_the_generator_decides_the_weights_within_torchs_bound(kind):
 def test_a_product_is_the_product_however_it_is_done(avx512, rows, rng, monkeypatch):
     monkeypatch.setattr(layer_module, "AVX512", avx512)
     w, x, out = (rng.standard_normal(shape) for shape in ((rows, 161), (161, 32), (rows, 32)))
-    product(w, 32)(x, out)
+    times_w = product(w, 32)
+    times_w(x, out)
     assert np.abs(out - w @ x).max() < 1e-12
+    assert (times_w != w.dot) == (avx512 and rows == 512)
 
 
 @pytest.mark.parametrize(("steps", "batch"), [(1, 1), (50, 32), (48, 32), (3, 1200), (7, 1024)])
