@@ -86,7 +86,7 @@ def visits() -> dict[str, Visit]:
     return {}
 
 
-@pytest.fixture(params=[*TOC, "search", "genindex"])
+@pytest.fixture(params=[*TOC, "search"])
 def visit(request: pytest.FixtureRequest, site: Path, browser, visits: dict[str, Visit]) -> Visit:
     """The one visit to a page; the checks of all tests read from it."""
     name = request.param

@@ -81,7 +81,7 @@ def pages(site: Path) -> dict[str, Page]:
 def test_the_site_has_the_pages_of_the_table_of_contents(
     pages: dict[str, Page], toc: list[str]
 ) -> None:
-    made_by_sphinx = {"index", "search", "genindex", "py-modindex"}
+    made_by_sphinx = {"index", "search"}
     assert set(pages) - made_by_sphinx == set(toc)
 
 
