@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from rnnbook.scratch.gru import GRU
 
+from rnnbook.scratch.gru import GRU
 from rnnbook.scratch.init import glorot_uniform_, identity_, orthogonal_, set_forget_bias
 from rnnbook.scratch.linear import Linear
 from rnnbook.scratch.lstm import LSTM
