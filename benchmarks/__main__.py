@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import layers, report, scans
-from benchmarks.clock import threads
+from benchmarks.clock import blas, threads
 from rnnbook.experiments._runner import _environment
 from rnnbook.progress import progress_bar
 
@@ -57,7 +57,8 @@ def measure(*, quick: bool = False) -> dict:
         for size in sizes[first]
     ]
 
-    results = {"date": datetime.now(UTC).date().isoformat(), **_environment(), "threads": several}
+    today = datetime.now(UTC).date().isoformat()
+    results = {"date": today, **_environment(), "blas": blas(), "threads": several}
     bar = progress_bar(len(jobs), unit="measurement")
     for table, number, job in jobs:
         with threads(number):

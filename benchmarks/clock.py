@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 SAMPLE = 0.005  # a sample lasts as long as this many seconds at least, if need be by repetition
 PAUSE = 0.05  # seconds after which the threads of a pool that is not in use have gone to sleep
@@ -22,6 +22,19 @@ def threads(number: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def blas() -> dict[str, str]:
+    """NumPy's library of matrix products and its kernel, which it chooses for the processor."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas" and "numpy" in library["filepath"]:
+            kernel = library.get("architecture", "of unknown kind")
+            return {
+                "library": library["internal_api"],
+                "version": library["version"],
+                "kernel": kernel,
+            }
+    return {}  # as with Apple's Accelerate, which tells nothing
 
 
 def take_turns(

@@ -13,6 +13,7 @@ from benchmarks.layers import CONTESTANTS, KINDS
 
 MARKED = re.compile(r"(<!-- benchmarks (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NONE = "–"
+LIBRARIES = {"openblas": "OpenBLAS", "blis": "BLIS", "mkl": "MKL"}
 
 
 def write(path: Path, results: dict) -> None:
@@ -47,12 +48,16 @@ def console(results: dict) -> str:
 
 def machine(results: dict) -> str:
     """What was measured on, and when."""
-    cpu, versions = results["machine"], results["versions"]
+    cpu, versions, blas = results["machine"], results["versions"], results["blas"]
+    products = ""
+    if blas:
+        library = LIBRARIES.get(blas["library"], blas["library"])
+        products = f"Its products: {library} {blas['version']}, kernel {blas['kernel']}. "
     rates = " and ".join(f"{p['gflops']:.0f} on {_count(p['threads'])}" for p in results["peak"])
     return (
         f"Measured on {results['date']}: {cpu['cpu']}, {cpu['cores']} cores, {cpu['system']}; "
-        f"Python {versions['python']}, NumPy {versions['numpy']}, PyTorch {versions['torch']}. "
-        f"A float32 product of NumPy's reaches {rates} (GFLOP/s)."
+        f"Python {versions['python']}, PyTorch {versions['torch']}, NumPy {versions['numpy']}. "
+        f"{products}A float32 product reaches {rates} (GFLOP/s)."
     )
 
 

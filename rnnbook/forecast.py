@@ -16,10 +16,11 @@ import csv
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,9 @@ def baselines(
     }
 
 
+MONTH = re.compile(r"\d{4}-\d\d")
+
+
 class BadFile(ValueError):
     """The file cannot be forecast; the message says why in one sentence."""
 
@@ -266,10 +270,10 @@ def read_series(path: str | Path, column: str, time: str | None = None) -> np.nd
     """One column of a CSV file with a head, as numbers; checks that time increases.
 
     Args:
-        time: the column that holds the time, as ISO dates or numbers. Without it the first column,
-            unless that is ``column`` itself.
+        time: the column that holds the time, as ISO dates (``2005-01``, ``2005-01-31``), with or
+            without an hour, or as numbers. Without it the first column, unless that is ``column``.
     Raises:
-        BadFile: for a missing file or column, a value that is missing, no number, NaN or
+        BadFile: for a missing file or column, no rows, a value that is missing, no number, NaN or
             infinite, and for times that cannot be read or do not increase.
     """
     try:
@@ -279,11 +283,15 @@ def read_series(path: str | Path, column: str, time: str | None = None) -> np.nd
             names = reader.fieldnames or []
     except FileNotFoundError as error:
         raise BadFile(f"{path} does not exist.") from error
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadFile(f"{path} must be a CSV file in UTF-8, got another.") from error
     for name in [column] if time is None else [column, time]:
         if name not in names:
             raise BadFile(f"{path} has no column {name!r}; it has {', '.join(names) or 'none'}.")
+    if not rows:
+        raise BadFile(f"{path} has no rows below its head.")
     values = np.array([_number(row[column], column, line) for line, row in rows])
     if time is None and names[0] != column:
         time = names[0]
@@ -307,20 +315,21 @@ def _number(text: str | None, column: str, line: int) -> float:
 
 
 def _moment(text: str | None, column: str, line: int) -> float:
-    """A number as it is; an ISO date as days."""
+    """A number as it is; an ISO date as days, a month as its first."""
     try:
         return float(text)
     except (TypeError, ValueError):
         pass
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(f"{text}-01" if MONTH.fullmatch(text) else text)
     except (TypeError, ValueError) as error:
         raise BadFile(
             f"Column {column!r} must hold the time as ISO dates or numbers, got {text!r} in line "
             f"{line}; name another by --time."
         ) from error
-    day = moment.toordinal()
-    return day + (moment.hour * 3600 + moment.minute * 60 + moment.second) / 86400
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() / 86400
 
 
 def _check_increasing(moments: list[tuple[int, float]], column: str) -> None:
@@ -358,8 +367,8 @@ def compare(
     least = min(split.train_end - window, split.test_start - split.train_end)
     if least < 1 or len(values) - split.test_start < horizon:
         raise ValueError(
-            f"values must be more for a window of {window} and a horizon of {horizon}, "
-            f"got {len(values)}."
+            f"values must be more for a window of {window} (shorter than the training part) and a "
+            f"horizon of {horizon} (at most the test part), got {len(values)}."
         )
     known = values[: split.test_start]
     train = values[: split.train_end]
@@ -402,6 +411,8 @@ def main(arguments: list[str] | None = None) -> int:
     }
     try:
         check_between("seeds", options.seeds, 2, math.inf)  # one seed has no interval
+        if options.out.exists() and not options.out.is_dir():
+            raise ValueError(f"out must be a folder, got the file {options.out}.")
         values = read_series(options.file, options.column, options.time)
         table, networks = compare(values, **settings)
         future = np.array(
@@ -444,6 +455,24 @@ def _save(out: Path, settings: dict, table: dict, networks: list, future: np.nda
     save_tree(out / "weights.npz", weights)
 
 
+def plot_errors(ax, table: dict[str, np.ndarray]) -> None:
+    """Draw what ``compare`` returns against the steps ahead; the LSTM with its 95 % interval."""
+    from rnnbook import plots
+
+    looks = {
+        "mean": (":", plots.BLACK),
+        "persistence": ("--", plots.ORANGE),
+        "seasonal": ("-.", plots.GREEN),
+        "ridge-AR": ("-", plots.BLUE),
+    }
+    steps = np.arange(1, table["mean"].size + 1)
+    for name, (dash, color) in looks.items():
+        ax.plot(steps, table[name], dash, color=color, marker="", label=name)
+    color = plots.MODEL_COLORS["LSTM"]
+    plots.plot_runs(ax, steps, table["LSTM"], "LSTM", marker="", color=color)
+    ax.set(xlabel="steps ahead")
+
+
 def _plot(out: Path, column: str, values: np.ndarray, table: dict, future: np.ndarray) -> None:
     from matplotlib import pyplot as plt
 
@@ -459,14 +488,9 @@ def _plot(out: Path, column: str, values: np.ndarray, table: dict, future: np.nd
     plots.plot_runs(left, ahead, future, "LSTM, mean over seeds", marker="", color=color)
     left.set(xlabel="row", ylabel=column)
     left.legend()
-    horizons = np.arange(1, future.shape[1] + 1)
-    for name, errors in table.items():
-        if errors.ndim == 1:
-            right.plot(horizons, errors, marker="", label=name)
-        else:
-            plots.plot_runs(right, horizons, errors, name, marker="", color=color)
-    right.set(xlabel="steps ahead", ylabel="root mean squared error", ylim=(0, None))
-    right.legend(fontsize=8)
+    plot_errors(right, table)
+    right.set(ylabel="root mean squared error", ylim=(0, None))
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=5)
     figure.savefig(out / "forecast.png")
     plt.close(figure)
 

@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="torch is what the layers are measured again
 
 from benchmarks import layers, report, scans
 from benchmarks.__main__ import FIGURE, PAGE, README, RESULTS, ROOT, dumps
-from benchmarks.clock import compare, take_turns, threads
+from benchmarks.clock import blas, compare, take_turns, threads
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,15 @@ def test_stored_measurements_are_complete(results):
 def test_stored_measurements_name_no_machine(results):
     assert set(results["machine"]) == {"cpu", "cores", "system"}
     assert not re.search(r"/(home|root|Users|tmp|opt|work)/", RESULTS.read_text(encoding="utf-8"))
+
+
+def test_the_kernel_of_the_products_is_told(results):
+    found = blas()
+    assert set(found) <= {"library", "version", "kernel"}
+    assert f"kernel {results['blas']['kernel']}" in report.machine(results)
+    silent = report.machine(results | {"blas": {}})
+    assert "kernel" not in silent
+    assert results["versions"]["numpy"] in silent
 
 
 def test_json_comes_back_as_it_was(results):

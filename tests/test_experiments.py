@@ -369,3 +369,54 @@ def test_forget_bias_repeats_and_differs_by_bias():
     default, opened = forget_bias.settings(True)
     assert forget_bias.run(default, 0) == forget_bias.run(default, 0)
     assert forget_bias.run(default, 0) != forget_bias.run(opened, 0)
+
+
+def test_units_and_epochs_looks_at_nothing_in_the_test_part():
+    pytest.importorskip("statsmodels", reason="statsmodels ships the series")
+    from rnnbook import tasks
+    from rnnbook.experiments import units_and_epochs
+    from rnnbook.forecast import chronological_split
+
+    series = tasks.real_series("elnino").values
+    test_start = chronological_split(len(series)).test_start
+    X, y = units_and_epochs.before_test()
+    np.testing.assert_array_equal(X[0], series[:12])
+    assert y[-1] == series[test_start - 1]
+    setting = units_and_epochs.settings(True)[0]
+    first, again, other = (units_and_epochs.run(setting, seed) for seed in (0, 0, 1))
+    assert first == again != other
+    assert first["rmse"] == pytest.approx(np.mean(first["folds"]), abs=1e-3)
+
+
+def test_rule_or_position_has_the_targets_that_it_says():
+    from rnnbook.experiments import rule_or_position
+
+    rng = np.random.default_rng(0)
+    latch = rule_or_position.sequences("latch", 50, rng)
+    for x, target in zip(latch.x, latch.target, strict=True):
+        marked = np.flatnonzero(x[:, 1])
+        assert marked[0] == 0
+        assert target == x[marked[-1], 0]
+    calendar = rule_or_position.sequences("calendar", 50, rng)
+    expected = calendar.x[:, :, 0] @ rule_or_position.CALENDAR
+    np.testing.assert_allclose(calendar.target[:, 0], expected, rtol=1e-4, atol=1e-5)
+    assert rule_or_position.error(latch.target, latch.target) == 0
+    assert rule_or_position.error(np.full(50, latch.target.mean()), latch.target) == pytest.approx(
+        1
+    )
+
+
+def test_rule_or_position_repeats():
+    from rnnbook.experiments import rule_or_position
+
+    setting = rule_or_position.settings(True)[0]
+    assert rule_or_position.run(setting, 0) == rule_or_position.run(setting, 0)
+    assert rule_or_position.run(setting, 0) != rule_or_position.run(setting, 1)
+
+
+def test_vowel_order_repeats():
+    from rnnbook.experiments import vowel_order
+
+    setting = vowel_order.settings(True)[0]
+    assert vowel_order.run(setting, 0) == vowel_order.run(setting, 0)
+    assert vowel_order.run(setting, 0) != vowel_order.run(setting, 1)

@@ -198,6 +198,7 @@ BAD = {
     "no date": (changed(GOOD, 7, "June,1"), "date,y", "ISO dates or numbers, got 'June' in line 7"),
     "too short": (GOOD[:30], "date,y", "values must be more for a window of 24 .* got 30"),
     "empty": ([], "", "no column 'y'; it has none"),
+    "head only": ([], "date,y", "has no rows below its head"),
     "constant": (monthly(np.ones(200)), "date,y", "train must vary"),
 }
 
@@ -213,6 +214,45 @@ def test_bad_file_ends_with_one_sentence(tmp_path, capsys, name):
     assert re.search(message, said.err), said.err
     assert said.err.rstrip().endswith(".")
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_that_cannot_be_used_are_told_before_anything_is_trained(tmp_path, capsys):
+    file = write(tmp_path / "y.csv", GOOD)
+    for arguments, message in [
+        ([str(tmp_path), "--column", "y"], "cannot be read: "),
+        ([str(file), "--column", "y", "--out", str(file)], "out must be a folder, got the file"),
+    ]:
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        assert message in said.err
+
+
+def test_times_with_months_fractions_and_zones(tmp_path):
+    """A clock that is set back an hour goes on; a tenth of a second later is later."""
+    for times in (
+        ["2005-11", "2005-12", "2006-01"],
+        ["2005-12-31T23:59:59.8", "2005-12-31T23:59:59.9", "2006-01-01"],
+        ["2005-10-30T02:30+02:00", "2005-10-30T02:00+01:00", "2005-10-30T02:30+01:00"],
+    ):
+        file = write(tmp_path / "t.csv", [f"{time},{k}" for k, time in enumerate(times)])
+        np.testing.assert_array_equal(read_series(file, "y"), [0, 1, 2])
+        write(file, [f"{time},{k}" for k, time in enumerate(times[::-1])])
+        with pytest.raises(BadFile, match="must increase"):
+            read_series(file, "y")
+
+
+def test_no_two_errors_look_alike():
+    axes = pytest.importorskip("matplotlib.pyplot").subplots()[1]
+    table = dict.fromkeys(["mean", "persistence", "seasonal", "ridge-AR"], np.arange(1.0, 4))
+    forecast.plot_errors(axes, table | {"LSTM": np.ones((2, 3))})
+    lines = axes.get_lines()
+    assert [line.get_label() for line in lines] == [*table, "LSTM"]
+    assert len({line.get_color() for line in lines}) == 5
+    for line in lines[:4]:
+        np.testing.assert_array_equal(line.get_xydata(), [[1, 1], [2, 2], [3, 3]])
+    axes.figure.clear()
 
 
 def test_missing_file_is_told_by_the_command_itself(tmp_path):

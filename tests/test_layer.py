@@ -232,11 +232,16 @@ def test_a_product_is_the_product_however_it_is_done(avx512, rows, rng, monkeypa
     assert (times_w != w.dot) == (avx512 and rows == 512)
 
 
-@pytest.mark.parametrize(("steps", "batch"), [(1, 1), (50, 32), (48, 32), (3, 1200), (7, 1024)])
+@pytest.mark.parametrize(
+    ("steps", "batch"), [(1, 1), (50, 32), (48, 32), (100, 30), (3, 1200), (7, 1024)]
+)
 def test_blocks_hold_every_step_once_and_the_last_first(steps, batch):
     held = [t for block in blocks(steps, batch) for t in reversed(range(steps)[block])]
     assert held == list(reversed(range(steps)))
-    assert all((b.stop - b.start) * batch <= max(1024, batch) for b in blocks(steps, batch))
+    last, *others = (block.stop - block.start for block in blocks(steps, batch))
+    assert max(last, *others, 0) * batch <= max(1024, batch)
+    assert all(last <= length == others[0] for length in others)
+    assert len([last, *others]) == np.ceil(steps / max(1, 1024 // batch))  # not one too many
 
 
 WRONG_SIZES = [

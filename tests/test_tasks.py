@@ -473,6 +473,13 @@ def test_real_series():
     np.testing.assert_allclose(np.diff(co2.time), 1 / 12, atol=1e-9)
     assert np.isfinite(co2.values).all()
     assert 310 < co2.values.min() < co2.values.max() < 375
+    elnino = tasks.real_series("elnino")
+    assert len(elnino.values) == 12 * 61
+    assert 18 < elnino.values.min() < elnino.values.max() < 30
+    np.testing.assert_allclose(np.diff(elnino.time), 1 / 12, atol=1e-9)
+    by_month = elnino.values.reshape(61, 12).mean(axis=0)  # south of the equator: warm in March
+    assert by_month.argmax() in (1, 2)
+    assert by_month.argmin() in (7, 8)
 
 
 def test_real_series_without_statsmodels(monkeypatch):
@@ -512,7 +519,7 @@ WRONG = [
     (lambda: tasks.windows(np.zeros(5), 5), r"series must have at least steps \+ horizon = 6"),
     (lambda: tasks.windows(np.zeros((5, 2)), 2), r"series must have shape \(length,\)"),
     (lambda: tasks.persistence_baseline(np.zeros(3), horizon=3), "horizon must lie between 1"),
-    (lambda: tasks.real_series("rain"), "name must be one of 'sunspots', 'co2', got 'rain'"),
+    (lambda: tasks.real_series("rain"), "name must be one of 'sunspots', .* got 'rain'"),
 ]
 
 

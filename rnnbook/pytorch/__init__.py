@@ -1,5 +1,6 @@
 """Recurrent networks as ``torch.nn.Module``, from elementary tensor operations."""
 
+from rnnbook.pytorch.attention import AttentionSeq2Seq, Seq2Seq, attend
 from rnnbook.pytorch.fused import FusedGRU, FusedLSTM, FusedRNN
 from rnnbook.pytorch.gru import GRU, ResetBeforeGRU
 from rnnbook.pytorch.lru import LRU
@@ -13,6 +14,7 @@ __all__ = [
     "LRU",
     "LSTM",
     "RNN",
+    "AttentionSeq2Seq",
     "FusedGRU",
     "FusedLSTM",
     "FusedRNN",
@@ -20,5 +22,7 @@ __all__ = [
     "MinLSTM",
     "PositiveMinGRU",
     "ResetBeforeGRU",
+    "Seq2Seq",
     "SequenceModel",
+    "attend",
 ]

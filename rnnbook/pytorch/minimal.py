@@ -96,7 +96,7 @@ class MinGRU(_MinimalLayer):
     Mind the roles: as in the paper, ``z`` lets the *new* value in, while in :class:`GRU` it keeps
     the old one. Parameters: ``weight_ih_l0`` (2H, D) with the rows of z, then n; ``bias_ih_l0``
     (2H), as in ``rnnbook.scratch``. ``mode`` is "loop" or "scan", with the same results.
-    Source: Feng et al. (2024), section 3.1.
+    Source: Feng et al. (2024).
     """
 
     blocks = 2
@@ -144,7 +144,7 @@ class MinLSTM(_MinimalLayer):
 
     Its state is one tensor ``h``, like a GRU's. Parameters: ``weight_ih_l0`` (3H, D) with the rows
     of i, f, g; ``bias_ih_l0`` (3H), as in ``rnnbook.scratch``. ``mode`` is "loop" or "scan", with
-    the same results. Source: Feng et al. (2024), section 3.2.
+    the same results. Source: Feng et al. (2024).
     """
 
     blocks = 3

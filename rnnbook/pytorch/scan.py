@@ -62,7 +62,7 @@ def recurrence_scan(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
     Nothing is divided and no logarithm is taken, so coefficients of any sign and size will do.
     Source: Blelloch (1990), Prefix Sums and Their Applications, CMU-CS-90-190, section 1.4; for
     recurrent networks, with the gradient, Martin & Cundy (2018), Parallelizing Linear Recurrent
-    Neural Nets Over Sequence Length, section 2.
+    Neural Nets Over Sequence Length.
     """
     return _Scan.apply(a, b, h0)
 

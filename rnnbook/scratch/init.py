@@ -35,7 +35,7 @@ def identity_(layer, scale: float = 1.0) -> None:
     With a relu RNN this is the IRNN: with no input, ``h_t = scale * h_{t-1}``.
     Raises ``ValueError`` for a layer without recurrent weights.
     Source: Le, Jaitly & Hinton (2015), A Simple Way to Initialize Recurrent Networks of Rectified
-    Linear Units, section 3.
+    Linear Units.
     """
     for block in _blocks(layer, "weight_hh"):
         block[...] = scale * np.eye(len(block))

@@ -13,6 +13,7 @@ the formulas, all gates in one product:
     x (T, D, B)      h (T + 1, H, B), with h[t] the state before step t
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -308,12 +309,13 @@ def sum_of_products(da: np.ndarray, read: np.ndarray) -> np.ndarray:
 
 
 def blocks(steps: int, batch: int) -> list[slice]:
-    """The steps in blocks of some 1024 columns, the last block first.
+    """The steps in blocks of up to 1024 columns, the last block first; the others are equally long.
 
     Large enough that a product over a block is as fast as one over all steps, small enough that
     what was computed for a block is still in the processor's cache when it is used.
     """
-    size = max(1, 1024 // batch)
+    number = math.ceil(steps / max(1, 1024 // batch))
+    size = math.ceil(steps / number)
     return [slice(t, min(t + size, steps)) for t in reversed(range(0, steps, size))]
 
 

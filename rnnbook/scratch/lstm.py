@@ -82,17 +82,12 @@ class LSTM(RecurrentLayer):
     blocks = 4
     state_names = ("h", "c")
 
-    # The order of the blocks inside: the sigmoids side by side, and i, f as a pair before g, c, the
-    # pair with which they are multiplied.
-    _inside = (3, 0, 1, 2)  # o, i, f, g
-    _outside = (1, 2, 3, 0)  # and back: i, f, g, o
-
     def _forward(self, weights, x, h0, c0):
         w_ih, w_hh, b_ih, b_hh = weights
         T, D, B = x.shape
         H = len(h0)
         w = np.concatenate([w_hh, w_ih, (b_ih + b_hh)[:, None]], axis=1)  # (4H, H + D + 1)
-        w = reorder(w, self._inside)
+        w = swap_g_and_o(w)  # i, f, o, g: the gates side by side
         # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2: with the gates' weights halved beforehand, one
         # call of tanh serves all four blocks.
         half = np.array(0.5, x.dtype)
@@ -103,70 +98,79 @@ class LSTM(RecurrentLayer):
         read[:T, H:-1] = x
         read[:, -1] = 1
         h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
-        kept = self._array("kept", T + 1, 5, H, B)  # o, i, f, g, and c of before the step
-        c = kept[:, 4]
-        tanh_c = self._array("tanh_c", T, H, B)
-        ig_fc = self._array("ig_fc", T, 2, H, B)  # i * g and f * c_before
+        # The gates i, f, o and, in this order, what they multiply: g, c_before, tanh_c.
+        kept = self._array("kept", T + 1, 6, H, B)
+        c, tanh_c = kept[:, 4], kept[:T, 5]
+        ig, fc = ig_fc = self._array("ig_fc", 2, H, B)
         h[0], c[0] = h0, c0
 
         a = kept[:T, :4].reshape(T, 4 * H, B)
-        oif, o, i_f, g_c = a[:, : 3 * H], kept[:T, 0], kept[:T, 1:3], kept[:T, 3:]
-        ig, fc = ig_fc[:, 0], ig_fc[:, 1]
-        steps = zip(read[:T], a, oif, i_f, g_c, ig_fc, ig, fc, c[1:], tanh_c, o, h[1:], strict=True)
-        for read_t, a_t, oif_t, i_f_t, g_c_t, ig_fc_t, ig_t, fc_t, c_t, tanh_c_t, o_t, h_t in steps:
+        ifo, o, i_f, g_c = kept[:T, :3], kept[:T, 2], kept[:T, :2], kept[:T, 3:5]
+        steps = zip(read[:T], a, ifo, i_f, g_c, c[1:], tanh_c, o, h[1:], strict=True)
+        for read_t, a_t, ifo_t, i_f_t, g_c_t, c_t, tanh_c_t, o_t, h_t in steps:
             times_w(read_t, a_t)  # (4H, B)
             np.tanh(a_t, out=a_t)
-            oif_t *= half
-            oif_t += half
-            np.multiply(i_f_t, g_c_t, out=ig_fc_t)
-            np.add(ig_t, fc_t, out=c_t)
+            ifo_t *= half
+            ifo_t += half
+            np.multiply(i_f_t, g_c_t, out=ig_fc)
+            np.add(ig, fc, out=c_t)
             np.tanh(c_t, out=tanh_c_t)
             np.multiply(o_t, tanh_c_t, out=h_t)
-        return (read, kept[:T, :4], ig_fc, tanh_c), (h, c)
+        return (read, kept), (h, c)
 
     def _backward(self, weights, tape, doutput, ends, dh_final, dc_final):
         w_ih, w_hh, _, _ = weights
-        read, gates, ig_fc, tanh_c = tape
+        read, kept = tape
         T, H, B = doutput.shape
-        w_ih, w_hh = reorder(w_ih, self._inside), reorder(w_hh, self._inside)
-        times_w_hh_t = product(np.ascontiguousarray(w_hh.T), B)
+        w = swap_g_and_o(np.concatenate([w_hh, w_ih], axis=1))  # (4H, H + D)
+        times_w_t = product(np.ascontiguousarray(w.T), B)
 
-        dx = self._array("dx", T, w_ih.shape[1], B)
-        dw = np.zeros((4 * H, read.shape[1]), read.dtype)  # (4H, H + D + 1)
-        dh = np.zeros((H, B), read.dtype)
-        dc = np.zeros((H, B), read.dtype)
+        dread = np.zeros((w.shape[1], B), w.dtype)  # of what a step read: [dh; dx]
+        dh, dread_x = dread[:H], dread[H:]
+        dc = np.zeros((H, B), w.dtype)
+        dx = self._array("dx", T, len(dread_x), B)
+        dw = np.zeros((4 * H, read.shape[1]), w.dtype)  # (4H, H + D + 1)
+
+        one = np.array(1, w.dtype)
+        products = self._array("products", 3, H, B)  # i * g, f * c_before, o * tanh_c
+        d = self._array("d", 6, H, B)
+        by_gates, by_partners = d[:3], d[3:]
+        da, da_i, da_f, da_o, da_g, dc_by_h = d[:4].reshape(4 * H, B), *d[:4], d[5]
         for block in blocks(T, B):
-            # What does not depend on the step after, for all steps of the block at once: part of
-            # dc and da_o are multiples of dh; da_i, da_f and da_g are multiples of dc.
-            o, i, f, g = gates[block].transpose(1, 0, 2, 3)
-            ig, fc = ig_fc[block].transpose(1, 0, 2, 3)
-            h = read[1:, :H][block]
-            d = self._array("d", T, 5, H, B)[block]
-            np.subtract(o, h * tanh_c[block], out=d[:, 0])  # dc: o * (1 - tanh_c^2)
-            np.multiply(h, 1 - o, out=d[:, 1])  # da_o: tanh_c * o * (1 - o)
-            np.multiply(ig, 1 - i, out=d[:, 2])  # da_i: g * i * (1 - i)
-            np.multiply(fc, 1 - f, out=d[:, 3])  # da_f: c_before * f * (1 - f)
-            np.subtract(i, ig * g, out=d[:, 4])  # da_g: i * (1 - g^2)
-            da = d[:, 1:].reshape(-1, 4 * H, B)
-            steps = range(T)[block], doutput[block], d[:, :2], d[:, 0], d[:, 2:], da, f
-            for t, doutput_t, of_dh, dc_by_h, of_dc, da_t, f_t in backwards(*steps):
+            # As (4H, steps, B) in memory, for the product that sums over steps and batch.
+            all_da = self._array("da", 4 * H, blocks(T, B)[-1].stop, B).transpose(1, 0, 2)
+            all_da = all_da[: block.stop - block.start]
+            gates, partners, f = kept[block, :3], kept[block, 3:], kept[block, 1]
+            steps = range(T)[block], doutput[block], gates, partners, f, all_da, dx[block]
+            for t, doutput_t, gates_t, partners_t, f_t, all_da_t, dx_t in backwards(*steps):
                 if t in ends:
                     dh[:, ends[t]] += dh_final[:, ends[t]]
                     dc[:, ends[t]] += dc_final[:, ends[t]]
+                # Derivatives of gate * partner, by the gate's a: partner * gate * (1 - gate),
+                np.multiply(gates_t, partners_t, out=products)
+                np.subtract(one, gates_t, out=by_gates)
+                by_gates *= products
+                # and by the a of a partner that is a tanh, as g and tanh_c: gate * (1 - partner^2).
+                np.multiply(products, partners_t, out=by_partners)
+                np.subtract(gates_t, by_partners, out=by_partners)
                 dh += doutput_t
-                of_dh *= dh
+                da_o *= dh
+                dc_by_h *= dh
                 dc += dc_by_h
-                of_dc *= dc
-                times_w_hh_t(da_t, dh)
+                da_i *= dc
+                da_f *= dc
+                da_g *= dc
+                all_da_t[...] = da
+                times_w_t(da, dread)
+                dx_t[...] = dread_x
                 dc *= f_t
-            dw += sum_of_products(da, read[block])
-            np.matmul(w_ih.T, da, out=dx[block])
+            dw += sum_of_products(all_da, read[block])
 
-        dw = reorder(dw, self._outside)
+        dw = swap_g_and_o(dw)
         db = dw[:, -1]
         return dx, (dh, dc), (dw[:, H:-1].copy(), dw[:, :H].copy(), db.copy(), db.copy())
 
 
-def reorder(w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-    """The blocks of rows of ``w`` in another order."""
-    return w.reshape(len(order), -1)[list(order)].reshape(w.shape)
+def swap_g_and_o(w: np.ndarray) -> np.ndarray:
+    """The blocks of rows from the order i, f, g, o to i, f, o, g, or back."""
+    return w.reshape(4, -1)[[0, 1, 3, 2]].reshape(w.shape)

@@ -48,7 +48,7 @@ def recurrence_scan(a: np.ndarray, b: np.ndarray, h0: np.ndarray) -> np.ndarray:
     Nothing is divided and no logarithm is taken, so coefficients of any sign and size will do.
     Source: Blelloch (1990), Prefix Sums and Their Applications, CMU-CS-90-190, section 1.4; for
     recurrent networks Martin & Cundy (2018), Parallelizing Linear Recurrent Neural Nets Over
-    Sequence Length, section 2.
+    Sequence Length.
     """
     first = a[:, :1] * h0[:, None] + b[:, :1]  # with h0 inside, what precedes is zero
     return _scan(a, np.concatenate([first, b[:, 1:]], axis=1))
@@ -88,7 +88,7 @@ def recurrence_backward(
         da_t = delta_t * h_{t-1}        db_t = delta_t        dh_0 = a_1 * delta_1
 
     ``recurrence`` is :func:`recurrence_loop` or :func:`recurrence_scan`. Returns ``(da, db, dh0)``.
-    Source: Martin & Cundy (2018), section 2.
+    Source: Martin & Cundy (2018).
     """
     a_next = np.concatenate([a[:, 1:], np.zeros_like(a[:, :1])], axis=1)
     delta = recurrence(a_next[:, ::-1], dh[:, ::-1], np.zeros_like(h0))[:, ::-1]
@@ -198,7 +198,7 @@ class MinGRU(_MinimalLayer):
     Mind the roles: as in the paper, ``z`` lets the *new* value in, while in this library's
     :class:`GRU` (and torch's) it keeps the old one. ``params``: ``weight_ih_l0`` (2H, D) with the
     rows of z, then n; ``bias_ih_l0`` (2H). ``method`` is "scan" or "loop", with the same results.
-    Source: Feng et al. (2024), Were RNNs All We Needed?, section 3.1.
+    Source: Feng et al. (2024), Were RNNs All We Needed?
     """
 
     blocks = 2
@@ -223,7 +223,7 @@ class MinLSTM(_MinimalLayer):
     Its state is one array ``h``, like a GRU's. ``params``: ``weight_ih_l0`` (3H, D) with the rows
     of i, f, g (the order of torch's LSTM); ``bias_ih_l0`` (3H). ``method`` is "scan" or "loop",
     with the same results.
-    Source: Feng et al. (2024), Were RNNs All We Needed?, section 3.2.
+    Source: Feng et al. (2024), Were RNNs All We Needed?
     """
 
     blocks = 3

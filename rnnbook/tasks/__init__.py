@@ -5,6 +5,16 @@ that gives the loss of a predictor that lacks one ability, derived in its docstr
 nats and as a mean over predictions, as a masked cross-entropy or a mean squared error reports them.
 """
 
+from rnnbook.tasks.audio import (
+    FRAME,
+    SAMPLE_RATE,
+    VOWEL_ORDERS,
+    log_mel,
+    vowel,
+    vowel_waveforms,
+    vowel_words,
+    vowel_words_baseline,
+)
 from rnnbook.tasks.automaton import Automaton
 from rnnbook.tasks.batch import Batch, one_hot
 from rnnbook.tasks.languages import (
@@ -27,6 +37,21 @@ from rnnbook.tasks.memory import (
     temporal_order,
     temporal_order_baseline,
 )
+from rnnbook.tasks.numbers import (
+    NUMBER_CHARACTERS,
+    NUMBER_WORDS,
+    Pairs,
+    named_number,
+    number_name,
+    number_names,
+    number_names_baseline,
+    number_text,
+    number_tokens,
+    number_words,
+    spell,
+    spelled_numbers,
+    spelled_numbers_baseline,
+)
 from rnnbook.tasks.reber import REBER_SYMBOLS, reber_automaton, reber_baseline, reber_grammar
 from rnnbook.tasks.signals import (
     Series,
@@ -39,10 +64,16 @@ from rnnbook.tasks.signals import (
 )
 
 __all__ = [
+    "FRAME",
+    "NUMBER_CHARACTERS",
+    "NUMBER_WORDS",
     "REBER_SYMBOLS",
+    "SAMPLE_RATE",
     "TEMPORAL_ORDER_SYMBOLS",
+    "VOWEL_ORDERS",
     "Automaton",
     "Batch",
+    "Pairs",
     "Series",
     "adding_problem",
     "adding_problem_baseline",
@@ -55,7 +86,15 @@ __all__ = [
     "counting_language_baseline",
     "flip_flop",
     "flip_flop_baseline",
+    "log_mel",
     "mackey_glass",
+    "named_number",
+    "number_name",
+    "number_names",
+    "number_names_baseline",
+    "number_text",
+    "number_tokens",
+    "number_words",
     "one_hot",
     "parity",
     "parity_baseline",
@@ -66,7 +105,14 @@ __all__ = [
     "reber_grammar",
     "sine_mixture",
     "sine_mixture_baseline",
+    "spell",
+    "spelled_numbers",
+    "spelled_numbers_baseline",
     "temporal_order",
     "temporal_order_baseline",
+    "vowel",
+    "vowel_waveforms",
+    "vowel_words",
+    "vowel_words_baseline",
     "windows",
 ]

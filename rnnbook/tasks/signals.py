@@ -169,7 +169,8 @@ def real_series(name: str) -> Series:
 
     "sunspots": yearly mean sunspot number, 1700 to 2008. "co2": monthly means of the weekly
     atmospheric carbon dioxide at Mauna Loa in ppm, March 1958 to December 2001; five months
-    without a measurement are interpolated linearly.
+    without a measurement are interpolated linearly. "elnino": monthly mean temperature of the sea's
+    surface in the eastern Pacific (0 to 10 degrees South, 80 to 90 degrees West), 1950 to 2010.
 
     Raises:
         ValueError: where the name is unknown.
@@ -177,9 +178,9 @@ def real_series(name: str) -> Series:
     Source:
         statsmodels.datasets: sunspots (National Geophysical Data Center), co2 (Keeling & Whorf,
         "Atmospheric CO2 concentrations derived from flask air samples at sites in the SIO
-        network", CDIAC, 2004); both public domain.
+        network", CDIAC, 2004), elnino (NOAA, ERSST.V3B, Nino 1+2); all public domain.
     """
-    check_choice("name", name, ("sunspots", "co2"))
+    check_choice("name", name, ("sunspots", "co2", "elnino"))
     try:
         dataset = importlib.import_module(f"statsmodels.datasets.{name}")
     except ModuleNotFoundError as error:
@@ -191,6 +192,10 @@ def real_series(name: str) -> Series:
     if name == "sunspots":
         time, values = data["YEAR"].to_numpy(), data["SUNACTIVITY"].to_numpy()
         return Series(name, "sunspot number", time, values, "National Geophysical Data Center")
+    if name == "elnino":  # a row for each year, a column for each month
+        time = (data["YEAR"].to_numpy()[:, None] + (np.arange(12) + 0.5) / 12).ravel()
+        values = data.drop(columns="YEAR").to_numpy().ravel()
+        return Series(name, "degrees Celsius", time, values, "NOAA, ERSST.V3B, Nino 1+2")
     monthly = data["co2"].resample("MS").mean().interpolate()
     time = (monthly.index.year + (monthly.index.month - 0.5) / 12).to_numpy()
     return Series(name, "ppm", time, monthly.to_numpy(), "Keeling & Whorf, CDIAC 2004")

@@ -1,0 +1,158 @@
+"""A recurrent network as a scikit-learn regressor, and a careful choice of its size (``faq``).
+
+    z = (x - m) / s        m, s: mean and standard deviation of all values of all training windows
+    prediction = head(h_T) unscaled by the mean and standard deviation of the training targets
+
+With it, all of scikit-learn's tools work on networks of ``rnnbook.scratch``: cross-validation, grid
+search, learning curves. Dimensions: n windows of T values.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rnnbook.checks import check_between, check_choice, check_positive
+from rnnbook.scratch import GRU, LSTM, RNN, Linear, SequenceModel, losses, optim, schedules
+from rnnbook.tasks import Batch
+from rnnbook.train import fit
+
+CELLS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
+
+
+class RecurrentRegressor(RegressorMixin, BaseEstimator):
+    """Reads a window of T values, one a step, and predicts a number from its last state.
+
+    The network is a recurrent layer and a linear head in float64, trained on the squared error by
+    Adam, with a learning rate that falls to zero along half a cosine and clipped gradients. Each
+    row of X is a window in the order of time. Inputs and targets are scaled by what ``fit`` is
+    given and nothing else, so that no fold of a cross-validation learns of its test part.
+
+    Args:
+        cell: "RNN" (tanh), "LSTM" or "GRU".
+        hidden_size: units of the layer.
+        epochs: how often all windows are gone through.
+        batch_size: windows for each step.
+        learning_rate: of Adam, at the first step.
+        max_norm: gradients are shortened to this norm.
+        random_state: a seed or a generator, as ``numpy.random.default_rng`` takes it: initial
+            weights and the order of the windows. A generator goes on from one ``fit`` to the next.
+
+    Attributes:
+        model_: the ``SequenceModel``, which works on scaled values.
+        input_scaler_, target_scaler_: a ``StandardScaler`` each; the first one treats all places
+            of a window alike.
+        history_: the losses of each step and epoch, on scaled targets.
+        n_features_in_: T.
+    """
+
+    def __init__(
+        self,
+        cell="LSTM",
+        hidden_size=16,
+        *,
+        epochs=100,
+        batch_size=32,
+        learning_rate=0.01,
+        max_norm=1.0,
+        random_state=None,
+    ):
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_norm = max_norm
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Train a new network on windows X (n, T) and targets y (n,). Returns itself.
+
+        Raises:
+            ValueError: for wrong settings or data.
+            rnnbook.train.TrainingDiverged: where loss or gradient become NaN or infinite.
+        """
+        check_choice("cell", self.cell, tuple(CELLS))
+        for name in ("hidden_size", "epochs", "batch_size"):
+            check_positive(name, getattr(self, name))
+        check_between("learning_rate", self.learning_rate, 0, math.inf)
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        self.input_scaler_ = StandardScaler().fit(X.reshape(-1, 1))
+        self.target_scaler_ = StandardScaler().fit(y.reshape(-1, 1))
+
+        rng = np.random.default_rng(self.random_state)
+        layer = CELLS[self.cell](1, self.hidden_size, rng=rng)
+        self.model_ = SequenceModel(layer, Linear(self.hidden_size, 1, rng=rng))
+        self.history_ = fit(
+            self.model_,
+            Batch(self._inputs(X), self.target_scaler_.transform(y.reshape(-1, 1))),
+            loss=losses.mse,
+            optimizer=optim.Adam(self.model_.params, lr=self.learning_rate),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            rng=rng,
+            max_norm=self.max_norm,
+            schedule=schedules.cosine(self.epochs * math.ceil(len(X) / self.batch_size)),
+            progress=False,
+        )
+        return self
+
+    def predict(self, X):
+        """Windows X (n, T) -> predictions (n,)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        # In parts, for the layer keeps the states of all steps for a backward that never comes.
+        parts = np.array_split(self._inputs(X), math.ceil(len(X) / 1000))
+        scaled = np.concatenate([self.model_.forward(part) for part in parts])
+        return self.target_scaler_.inverse_transform(scaled)[:, 0]
+
+    def _inputs(self, X: np.ndarray) -> np.ndarray:
+        """(n, T) -> (n, T, 1), scaled."""
+        return self.input_scaler_.transform(X.reshape(-1, 1)).reshape(*X.shape, 1)
+
+
+def one_standard_error(parameter: str) -> Callable[[Mapping], int]:
+    """For ``GridSearchCV(refit=...)``: the smallest ``parameter`` that is as good as the best.
+
+        best = argmax_j m_j        choose the smallest with  m_j >= m_best - s_best / sqrt(K)
+
+    with m_j the mean and s_j the standard deviation (K - 1 in the denominator) of candidate j's
+    scores over K folds: a simpler model, where the folds cannot tell it from the best. Among
+    candidates of the same value the one with the best mean counts; failed ones (NaN) do not.
+
+    Args:
+        parameter: as in the grid, such as "hidden_size" or "regressor__hidden_size".
+    Returns:
+        a function from ``cv_results_`` to the index of the chosen candidate. It raises
+        ``ValueError`` for a parameter that is not in the grid, for fewer than two folds, and
+        where every candidate failed.
+    Source:
+        Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees" (1984), the "1 SE
+        rule"; Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning" (2009),
+        7.10.1.
+    """
+    return partial(_one_standard_error, parameter)
+
+
+def _one_standard_error(parameter: str, cv_results: Mapping) -> int:
+    grid = [name.removeprefix("param_") for name in cv_results if name.startswith("param_")]
+    if parameter not in grid:
+        raise ValueError(
+            f"parameter must be one of the grid's ({', '.join(grid)}), got {parameter!r}."
+        )
+    folds = sum(name.startswith("split") and name.endswith("_test_score") for name in cv_results)
+    if folds < 2:
+        raise ValueError(f"cv must make 2 folds at least for a standard error, got {folds}.")
+    means = np.asarray(cv_results["mean_test_score"])
+    if np.isnan(means).all():
+        raise ValueError("cv_results must hold one finite mean score at least, got NaN only.")
+    best = int(np.nanargmax(means))
+    # scikit-learn's std has K in the denominator: std / sqrt(K - 1) is s / sqrt(K).
+    error = cv_results["std_test_score"][best] / math.sqrt(folds - 1)
+    good = np.flatnonzero(means >= means[best] - error)
+    values = cv_results[f"param_{parameter}"]
+    return int(min(good, key=lambda j: (values[j], -means[j])))
