@@ -2,7 +2,7 @@
 
 A teacher of known size labels the data: a random RNN with k tanh units reads windows of uniform
 noise, and the target is a linear function of its last state, plus noise. A student RNN with k
-units could be the very teacher. Each run chooses among students of other sizes by
+units could be the very teacher. Each run chooses among students of several sizes by
 cross-validation, as one would who does not know k, and tests all of them on fresh windows.
 
 The windows are drawn independently, so folds may be taken anywhere (``KFold``); windows cut from
