@@ -104,6 +104,13 @@ def check_between(name: str, value, low: float, high: float) -> None:
         raise ValueError(f"{name} must lie between {low} and {high}, got {value!r}.")
 
 
+def check_whole(name: str, value, low: int, high: int) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number with ``low <= value <= high``."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number between {low} and {high}, got {value!r}.")
+
+
 def check_generator(name: str, rng) -> None:
     """Raise ``ValueError`` unless ``rng`` is a ``numpy.random.Generator``."""
     if not isinstance(rng, np.random.Generator):

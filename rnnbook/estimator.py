@@ -74,17 +74,18 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
 
         Raises:
             ValueError: for wrong settings or data.
-            rnnbook.train.TrainingDiverged: where loss or gradient become NaN or infinite.
+            TrainingDiverged: where loss or gradient become NaN or infinite.
         """
         check_choice("cell", self.cell, tuple(CELLS))
         for name in ("hidden_size", "epochs", "batch_size"):
             check_positive(name, getattr(self, name))
-        check_between("learning_rate", self.learning_rate, 0, math.inf)
+        for name in ("learning_rate", "max_norm"):
+            check_between(name, getattr(self, name), 0, math.inf)
+        rng = np.random.default_rng(self.random_state)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.input_scaler_ = StandardScaler().fit(X.reshape(-1, 1))
         self.target_scaler_ = StandardScaler().fit(y.reshape(-1, 1))
 
-        rng = np.random.default_rng(self.random_state)
         layer = CELLS[self.cell](1, self.hidden_size, rng=rng)
         self.model_ = SequenceModel(layer, Linear(self.hidden_size, 1, rng=rng))
         self.history_ = fit(
@@ -148,8 +149,8 @@ def _one_standard_error(parameter: str, cv_results: Mapping) -> int:
     if folds < 2:
         raise ValueError(f"cv must make 2 folds at least for a standard error, got {folds}.")
     means = np.asarray(cv_results["mean_test_score"])
-    if np.isnan(means).all():
-        raise ValueError("cv_results must hold one finite mean score at least, got NaN only.")
+    if not np.isfinite(means).any():
+        raise ValueError("cv_results must hold one finite mean score at least, got none.")
     best = int(np.nanargmax(means))
     # scikit-learn's std has K in the denominator: std / sqrt(K - 1) is s / sqrt(K).
     error = cv_results["std_test_score"][best] / math.sqrt(folds - 1)

@@ -5,11 +5,9 @@
 Below temperature 1 the likely symbols become likelier, above it less so; 0 takes the likeliest.
 """
 
-import math
-
 import numpy as np
 
-from rnnbook.checks import check_generator, check_positive
+from rnnbook.checks import check_between, check_generator, check_positive, check_whole
 from rnnbook.scratch.model import SequenceModel
 
 
@@ -35,7 +33,7 @@ def generate(
     Args:
         model: with an embedding, ``many_to="many"``, and a layer of one direction. It writes in
             evaluation mode (no dropout) and comes back in the mode that it was in.
-        temperature: tau >= 0.
+        temperature: tau, between 0 and 1e300.
         start: the symbol that is read first; it is not part of the string.
         stop: the symbol that ends a string, which keeps it as its last one.
         longest: the most symbols; a string of so many may lack ``stop``.
@@ -51,26 +49,24 @@ def generate(
     check_positive("count", count)
     check_generator("rng", rng)
     check_positive("longest", longest)
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature must be finite and at least 0, got {temperature}.")
-    for name, symbol in (("start", start), ("stop", stop)):
-        if symbol not in range(symbols):
-            raise ValueError(
-                f"{name} must be a whole number from 0 to {symbols - 1}, got {symbol!r}."
-            )
+    check_between("temperature", temperature, 0, 1e300)
+    check_whole("start", start, 0, symbols - 1)
+    check_whole("stop", stop, 0, symbols - 1)
 
     training = model.training
     model.eval()
-    strings: list[list[int]] = [[] for _ in range(count)]
-    y, state = np.full(count, start), None
-    while any(unfinished := [_goes_on(string, stop, longest) for string in strings]):
-        output, state = model.rnn.forward(model.embedding.forward(y[:, None]), state)
-        z = model.head.forward(output)[:, 0]  # (count, V)
-        y = np.argmax(z + temperature * rng.gumbel(size=z.shape), axis=1)
-        for string, symbol, goes_on in zip(strings, y.tolist(), unfinished, strict=True):
-            if goes_on:
-                string.append(symbol)
-    model.train(training)
+    try:
+        strings: list[list[int]] = [[] for _ in range(count)]
+        y, state = np.full(count, start), None
+        while any(unfinished := [_goes_on(string, stop, longest) for string in strings]):
+            output, state = model.rnn.forward(model.embedding.forward(y[:, None]), state)
+            z = model.head.forward(output)[:, 0]  # (count, V)
+            y = np.argmax(z + temperature * rng.gumbel(size=z.shape), axis=1)
+            for string, symbol, goes_on in zip(strings, y.tolist(), unfinished, strict=True):
+                if goes_on:
+                    string.append(symbol)
+    finally:
+        model.train(training)
     return strings
 
 

@@ -122,7 +122,7 @@ def test_answers_are_counted_where_they_are_asked():
 
 def test_architectures_run_and_repeat():
     settings = architectures.settings(True)
-    assert len(settings) == 18
+    assert len(settings) == 22
     for setting in (settings[0], settings[-1]):
         first, again, other = (architectures.run(setting, seed) for seed in (0, 0, 1))
         assert first["curve"].tolist() == again["curve"].tolist() != other["curve"].tolist()
@@ -157,9 +157,17 @@ def test_right_wants_every_word_and_the_end():
     good = spelled_numbers.right(Speller(), test)
     assert np.flatnonzero(~good).tolist() == [3, 4]
 
+    class Terse(torch.nn.Module):
+        """Says one word only, so that its answer has fewer steps than the longest right one."""
+
+        def translate(self, source, lengths, *, begin, end, longest):
+            return torch.from_numpy(test.target_out[:, :1].copy()), None
+
+    assert not spelled_numbers.right(Terse(), test).any()
+
 
 def test_spelled_numbers_run_and_repeat():
-    plain, attentive = spelled_numbers.settings(True)[:2]
+    plain, _, attentive = spelled_numbers.settings(True)[:3]
     first, again, other = (spelled_numbers.run(s, 0) for s in (plain, plain, attentive))
     assert first == again
     assert first["train_loss"] != other["train_loss"]
@@ -179,35 +187,48 @@ def test_stored_results_are_of_the_present_settings(module):
 
 
 def test_attention_spells_numbers_that_one_vector_does_not():
-    groups = summarize(load_results("spelled_numbers"), "accuracy", ["model", "trained"])
-    found = {(group["model"], group["trained"]): group for group in groups}
-    for trained in {trained for _, trained in found}:
-        assert found["attention", trained]["low"] > found["one vector", trained]["high"]
+    by = ["model", "trained", "updates"]
+    groups = summarize(load_results("spelled_numbers"), "accuracy", by)
+    found = {tuple(group[name] for name in by): group for group in groups}
+    for trained in (500, 1000, 2000, 4000):
+        for updates in (600, 2400):
+            plain = found["one vector", trained, updates]
+            assert found["attention", trained, 600]["low"] > plain["high"]
 
 
-def accuracies(task, metric):
+def stored(task, metric, updates):
     """{(model, size): its group} of a task in the stored results."""
     results = load_results("architectures")
-    runs = [run for run in results["runs"] if run["setting"]["task"] == task]
+    wanted = {"task": task, "updates": updates}
+    runs = [run for run in results["runs"] if wanted.items() <= run["setting"].items()]
     groups = summarize(results | {"runs": runs}, metric, ["model", "size"])
     return {(group["model"], group["size"]): group for group in groups}
 
 
 def test_only_attention_recalls_many_pairs():
-    found = accuracies("recall", "accuracy")
+    found = stored("recall", "accuracy", 1000)
     for pairs in architectures.PAIRS:
         assert found["attention", pairs]["low"] > 0.99
+    longer = stored("recall", "accuracy", 4000)
     for name in ("LSTM", "linear recurrence"):
         means = [found[name, pairs]["mean"] for pairs in architectures.PAIRS]
         assert means == sorted(means, reverse=True)
         assert means[0] > 0.7
         assert found[name, 32]["high"] < 0.4
+        assert found[name, 16]["high"] < longer[name, 16]["low"] < longer[name, 16]["high"] < 0.99
 
 
 @pytest.mark.parametrize(("task", "chance"), [("parity", 1 / 2), ("cups", 1 / 5)])
 def test_only_the_lstm_keeps_track_far_beyond_what_it_was_trained_on(task, chance):
-    found = accuracies(task, "far")
+    found = stored(task, "far", 1000)
     steps = architectures.TRAINED
     assert found["LSTM", steps]["low"] > 0.9
     for name in ("linear recurrence", "attention"):
         assert abs(found[name, steps]["mean"] - chance) < 0.05
+
+
+def test_more_updates_teach_parity_of_the_trained_length_only():
+    near, far = (stored("parity", metric, 4000) for metric in ("accuracy", "far"))
+    for name in ("linear recurrence", "attention"):
+        assert near[name, architectures.TRAINED]["mean"] > 0.85
+        assert abs(far[name, architectures.TRAINED]["mean"] - 0.5) < 0.05

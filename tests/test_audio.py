@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbook import tasks
-from rnnbook.tasks import FRAME, SAMPLE_RATE, VOWEL_ORDERS
+from rnnbook.tasks import FRAME, SAMPLE_RATE, VOWEL_ORDERS, audio
 from rnnbook.tasks.audio import _syllables
 
 FORMANTS = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240)}
@@ -45,13 +45,35 @@ def test_a_vowel_has_its_formants(name, tract):
 
 @pytest.mark.parametrize("pitch", [90, 130, 200])
 def test_a_vowel_has_its_pitch(pitch):
-    sound = tasks.vowel("a", frames=20, pitch=(pitch, pitch))
-    same = np.correlate(sound, sound, mode="full")[len(sound) - 1 :]
-    period = 20 + np.argmax(same[20:120])
-    assert SAMPLE_RATE / period == pytest.approx(pitch, rel=0.03)
-    rising = tasks.vowel("a", frames=60, pitch=(pitch, 1.5 * pitch))
-    first, last = (spectrum(part)[60:320] for part in np.split(rising, 3)[::2])
-    assert (60 + last.argmax()) != (60 + first.argmax())
+    def heard(sound):
+        same = np.correlate(sound, sound, mode="full")[len(sound) - 1 :]
+        return SAMPLE_RATE / (20 + np.argmax(same[20:120]))
+
+    assert heard(tasks.vowel("a", frames=20, pitch=(pitch, pitch))) == pytest.approx(
+        pitch, rel=0.03
+    )
+    glide = np.split(tasks.vowel("a", frames=66, pitch=(pitch, 1.3 * pitch)), 11)
+    for place in (2, 8):  # the third of eleven parts, and the third from the end
+        expected = pitch * (1 + 0.3 * (place + 0.5) / 11)
+        assert heard(glide[place]) == pytest.approx(expected, rel=0.03)
+
+
+def test_a_vowel_opens_from_the_neutral_tract_and_closes():
+    a, i = (tasks.log_mel(tasks.vowel(name, frames=80, pitch=(50, 50))) for name in "ai")
+    apart = np.abs((a - a.mean(1, keepdims=True)) - (i - i.mean(1, keepdims=True))).mean(axis=1)
+    assert max(apart[0], apart[-1]) < 0.2 * apart[40]  # loudness aside
+    # The loudness alone, where the formants stay: half of the full one after an eighth of the time.
+    neutral = np.array([[500.0, 1500.0, 2500.0]])
+    sound = _syllables(neutral, neutral, np.array([80]), np.array([[100.0, 100.0]]))
+    loudness = np.sqrt(np.mean(sound.reshape(80, FRAME) ** 2, axis=1)) / np.std(sound[0, 6000:7000])
+    expected = np.clip(4 * np.minimum(np.arange(80) + 0.5, 79.5 - np.arange(80)) / 80, 0, 1)
+    np.testing.assert_allclose(loudness, expected, atol=0.06)
+
+
+def test_a_vowel_has_its_loudness():
+    sound = tasks.vowel("u", frames=5)
+    assert sound.shape == (5 * FRAME,)
+    assert np.sqrt(np.mean(sound**2)) == pytest.approx(0.1)
 
 
 def test_a_resonance_is_that_of_its_recurrence():
@@ -94,6 +116,38 @@ def test_waveforms(rng):
     noisy = tasks.vowel_waveforms(["a"] * 50, rng, noise=0.5, silence=400)
     before = np.concatenate([w[: len(w) - 12 * FRAME] for w in noisy])
     assert before.std() == pytest.approx(0.05, rel=0.02)
+
+
+def test_speakers_and_syllables_are_drawn_as_told(rng, monkeypatch):
+    given = []
+
+    def steady(formants, neutral, frames, pitch):
+        given.append((formants, neutral, frames, pitch))
+        return np.ones((len(frames), FRAME * frames.max()))
+
+    monkeypatch.setattr(audio, "_syllables", steady)
+    waveforms = tasks.vowel_waveforms(["ai"] * 3000, rng, noise=0, silence=0)
+    ((formants, neutral, frames, pitch),) = given
+    tract = formants[::2, 0] / FORMANTS["a"][0]
+    assert (tract.min(), tract.max()) == (
+        pytest.approx(0.9, abs=0.01),
+        pytest.approx(1.2, abs=0.01),
+    )
+    np.testing.assert_allclose(formants[1::2] / FORMANTS["i"], np.tile(tract, (3, 1)).T)
+    np.testing.assert_allclose(neutral[::2] / (500, 1500, 2500), np.tile(tract, (3, 1)).T)
+    assert set(frames) == set(range(4, 13))
+    logs = np.log(pitch)  # (6000, 2): the speaker's and the glide's
+    assert np.exp(logs.min()) == pytest.approx(90 * 0.85, rel=0.05)
+    assert np.exp(logs.max()) == pytest.approx(220 * 1.15, rel=0.05)
+    assert logs.mean() == pytest.approx(np.log(90 * 220) / 2, abs=0.02)
+    ratio = pitch[:, 0] / pitch[:, 1]
+    assert ratio.max() == pytest.approx(1.15 / 0.85, rel=0.03)
+    assert np.corrcoef(logs[::2, 0], logs[1::2, 0])[0, 1] > 0.8  # one speaker, both syllables
+    loudness = np.array([waveform[0] / waveform[-1] for waveform in waveforms])
+    assert (loudness.min(), loudness.max()) == (
+        pytest.approx(0.5, rel=0.05),
+        pytest.approx(2, rel=0.05),
+    )
 
 
 # Frames
@@ -217,6 +271,11 @@ WRONG = [
     (lambda: tasks.vowel("o"), "name must be one of 'a', 'i', 'u', got 'o'"),
     (lambda: tasks.vowel("a", frames=0), "frames must be a whole number of at least 1, got 0"),
     (lambda: tasks.vowel("a", pitch=(0, 100)), "pitch must lie between 20 and 1000, got 0"),
+    (lambda: tasks.vowel("a", pitch=(100,)), r"pitch must have shape \(2,\), got \(1,\)"),
+    (
+        lambda: tasks.vowel("a", frames=1, pitch=(20, 20)),
+        r"frames must be enough for a pulse at the pitch \(20, 20\), got 1",
+    ),
     (lambda: tasks.vowel("a", tract=2.0), "tract must lie between 0.5 and 1.3, got 2.0"),
     (lambda: tasks.vowel_waveforms(["ao"], RNG), "words must be made of .* got 'ao'"),
     (lambda: tasks.vowel_waveforms([""], RNG), "words must be made of the letters .* got ''"),
@@ -224,11 +283,16 @@ WRONG = [
     (lambda: tasks.vowel_waveforms(["a"], 1), "rng must be a numpy.random.Generator, got int"),
     (lambda: tasks.vowel_words(0, RNG), "batch must be a whole number of at least 1, got 0"),
     (lambda: tasks.vowel_words(1, RNG, noise=-1.0), "noise must lie between 0 and inf, got -1.0"),
-    (lambda: tasks.vowel_words(1, RNG, silence=-1), "silence must lie between 0 and .* got -1"),
-    (lambda: tasks.vowel_words(1, RNG, bands=25), "bands must lie between 1 and 24, got 25"),
+    (lambda: tasks.vowel_words(1, RNG, silence=-1), "silence must be a whole number .* got -1"),
+    (
+        lambda: tasks.vowel_words(1, RNG, bands=25),
+        "bands must be a whole number between 1 and 24, got 25",
+    ),
     (lambda: tasks.log_mel(np.zeros(9)), "waveform's length must lie between 160 and inf, got 9"),
     (lambda: tasks.log_mel(np.full(200, np.nan)), "waveform must be finite, got nan"),
-    (lambda: tasks.vowel_words_baseline(4), "known must lie between 0 and 3, got 4"),
+    (lambda: tasks.vowel_words_baseline(4), "known must be a whole number between 0 and 3, got 4"),
+    (lambda: tasks.vowel_words_baseline(1.5), "known must be a whole number .* got 1.5"),
+    (lambda: tasks.vowel_waveforms(["a"], RNG, silence=2.5), "silence must be a whole number"),
 ]
 
 

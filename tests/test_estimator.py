@@ -201,6 +201,16 @@ def test_wrong_settings_are_told_when_fitting(data, settings, message):
         clone(QUICK).set_params(**settings).fit(*data)
 
 
+@pytest.mark.parametrize("wrong", [{"max_norm": -1}, {"random_state": -1}, {"hidden_size": 0}])
+def test_a_refused_fit_leaves_the_last_one(data, wrong):
+    X, y = data
+    fitted = clone(QUICK).fit(X, y)
+    before = fitted.predict(X)
+    with pytest.raises(ValueError):  # noqa: PT011
+        fitted.set_params(**wrong).fit(9 * X[:, 1:], y)
+    np.testing.assert_array_equal(fitted.predict(X), before)
+
+
 def test_wrong_data_are_told(data):
     X, y = data
     fitted = clone(QUICK).fit(X, y)
@@ -270,6 +280,16 @@ def test_of_equally_small_candidates_the_better_one_is_chosen():
         (results_of([[1, 2]], cell=["RNN"], epochs=[3]), r"\(cell, epochs\), got 'hidden_size'\."),
         (results_of([[1]], hidden_size=[3]), "cv must make 2 folds at least .* got 1"),
         (results_of([[np.nan] * 2] * 2, hidden_size=[1, 2]), "one finite mean score at least"),
+        (
+            {
+                "param_hidden_size": [1],
+                "split0_test_score": [-np.inf],
+                "split1_test_score": [-np.inf],
+                "mean_test_score": [-np.inf],
+                "std_test_score": [np.nan],
+            },
+            "one finite mean score at least",
+        ),
     ],
 )
 def test_results_that_cannot_be_chosen_from_are_told(results, message):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -373,7 +374,10 @@ def test_forget_bias_repeats_and_differs_by_bias():
 
 def test_units_and_epochs_looks_at_nothing_in_the_test_part():
     pytest.importorskip("statsmodels", reason="statsmodels ships the series")
+    from sklearn.model_selection import TimeSeriesSplit
+
     from rnnbook import tasks
+    from rnnbook.estimator import RecurrentRegressor
     from rnnbook.experiments import units_and_epochs
     from rnnbook.forecast import chronological_split
 
@@ -386,6 +390,11 @@ def test_units_and_epochs_looks_at_nothing_in_the_test_part():
     first, again, other = (units_and_epochs.run(setting, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert first["rmse"] == pytest.approx(np.mean(first["folds"]), abs=1e-3)
+    last = RecurrentRegressor("GRU", setting["units"], epochs=2, random_state=0)
+    (*_, (train, tested)) = TimeSeriesSplit(5).split(X)
+    error = last.fit(X[train], y[train]).predict(X[tested]) - y[tested]
+    assert first["folds"][-1] == pytest.approx(np.sqrt(np.mean(error**2)), abs=1e-4)
+    assert len(first["folds"]) == 5
 
 
 def test_rule_or_position_has_the_targets_that_it_says():
@@ -397,6 +406,7 @@ def test_rule_or_position_has_the_targets_that_it_says():
         marked = np.flatnonzero(x[:, 1])
         assert marked[0] == 0
         assert target == x[marked[-1], 0]
+    assert latch.x[:, 1:, 1].mean() == pytest.approx(0.2, abs=0.04)
     calendar = rule_or_position.sequences("calendar", 50, rng)
     expected = calendar.x[:, :, 0] @ rule_or_position.CALENDAR
     np.testing.assert_allclose(calendar.target[:, 0], expected, rtol=1e-4, atol=1e-5)
@@ -414,9 +424,52 @@ def test_rule_or_position_repeats():
     assert rule_or_position.run(setting, 0) != rule_or_position.run(setting, 1)
 
 
+def test_rule_or_position_tests_each_model_on_new_sequences():
+    from rnnbook.experiments import rule_or_position
+
+    latch, calendar = (
+        rule_or_position.run({"task": task, "sequences": 80}, 0) for task in rule_or_position.TASKS
+    )
+    assert latch["recurrent"] < 0.7 < 0.9 < latch["linear"]
+    assert calendar["linear"] < 0.01  # it is linear
+    assert 0.1 < calendar["network"] < 0.6  # far less where it has been trained
+    assert calendar["recurrent"] > 0.7
+
+
 def test_vowel_order_repeats():
     from rnnbook.experiments import vowel_order
 
     setting = vowel_order.settings(True)[0]
     assert vowel_order.run(setting, 0) == vowel_order.run(setting, 0)
     assert vowel_order.run(setting, 0) != vowel_order.run(setting, 1)
+
+
+def test_vowel_order_tells_apart_what_its_three_models_see():
+    from sklearn.linear_model import LogisticRegression
+
+    from rnnbook import tasks
+    from rnnbook.experiments import vowel_order
+
+    drawing, _ = np.random.default_rng(0).spawn(2)
+    words = tasks.vowel_words(120, drawing)
+    frames = np.array([x[:n].mean(axis=0) for x, n in zip(words.x, words.lengths, strict=True)])
+    frames = (frames - frames[:60].mean(axis=0)) / frames[:60].std(axis=0)
+    by_hand = LogisticRegression(max_iter=1000).fit(frames[:60], words.target[:60])
+    found = vowel_order.run(vowel_order.settings(True)[0], 0)
+    assert found["averaged"] == by_hand.score(frames[60:], words.target[60:])
+    assert len(set(found.values())) == 3
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_stored_results_are_of_the_present_settings_and_name_no_machine(name):
+    module = pytest.importorskip(f"rnnbook.experiments.{name}", reason="it needs a package more")
+    results = load_results(name)
+    seeds = range(getattr(module, "SEEDS", 5))
+    stored = [[run["setting"], run["seed"]] for run in results["runs"]]
+    wanted = [[setting, seed] for setting in module.settings(False) for seed in seeds]
+    assert stored == json.loads(json.dumps(wanted))
+    assert results["quick"] is False
+    for environment in results["environments"]:
+        assert set(environment["machine"]) == {"cpu", "cores", "system"}
+        assert set(environment["versions"]) >= {"python", "numpy"}
+    assert not re.search(r"/(home|root|Users|tmp|opt|work)/", json.dumps(results))

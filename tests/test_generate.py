@@ -117,6 +117,27 @@ def test_dropout_is_off_while_writing_and_the_mode_comes_back(training):
     assert model.training is dropout.training is training
 
 
+def test_the_mode_comes_back_after_an_error():
+    model = random_model().train()
+    model.head.params["weight"][...] = np.nan
+    model.rnn.params["weight_hh_l0"][...] = np.nan
+    model.embedding.params["weight"][...] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        generate(model, 1, np.random.default_rng(0))
+    assert model.training
+
+
+def test_it_starts_and_stops_at_the_border_and_reads_the_logits_as_they_are():
+    model = random_model()
+    model.head.params["bias"][0] = -1e9  # never stops
+    strings, told = (
+        generate(model, 2, np.random.default_rng(0), **options)
+        for options in ({}, {"temperature": 1.0, "start": 0, "stop": 0, "longest": 100})
+    )
+    assert strings == told
+    assert [len(string) for string in strings] == [100, 100]
+
+
 RNG = np.random.default_rng(0)
 
 
@@ -126,12 +147,14 @@ RNG = np.random.default_rng(0)
         ({"model": 3}, "model must be a SequenceModel, got int"),
         ({"count": 0}, "count must be a whole number of at least 1, got 0"),
         ({"rng": 7}, "rng must be a numpy.random.Generator, got int"),
-        ({"temperature": -1.0}, "temperature must be finite and at least 0, got -1.0"),
-        ({"temperature": np.inf}, "temperature must be finite and at least 0, got inf"),
-        ({"temperature": np.nan}, "temperature must be finite and at least 0, got nan"),
-        ({"start": 7}, "start must be a whole number from 0 to 6, got 7"),
-        ({"stop": -1}, "stop must be a whole number from 0 to 6, got -1"),
-        ({"stop": 0.5}, "stop must be a whole number from 0 to 6, got 0.5"),
+        ({"temperature": -1.0}, "temperature must lie between 0 and 1e.300, got -1.0"),
+        ({"temperature": np.inf}, "temperature must lie between 0 and 1e.300, got inf"),
+        ({"temperature": np.nan}, "temperature must lie between 0 and 1e.300, got nan"),
+        ({"temperature": "hot"}, "temperature must lie between 0 and 1e.300, got 'hot'"),
+        ({"start": 7}, "start must be a whole number between 0 and 6, got 7"),
+        ({"start": 1.0}, "start must be a whole number between 0 and 6, got 1.0"),
+        ({"stop": -1}, "stop must be a whole number between 0 and 6, got -1"),
+        ({"stop": 0.5}, "stop must be a whole number between 0 and 6, got 0.5"),
         ({"longest": 0}, "longest must be a whole number of at least 1, got 0"),
     ],
 )

@@ -63,6 +63,16 @@ def test_gates_saturate_without_a_warning():
     assert all(np.isfinite(array).all() for array in (output, h, c, *layer.grads.values()))
 
 
+@pytest.mark.parametrize("c", [1e20, 3e37])
+def test_a_large_cell_state_has_a_gradient(c):
+    """Its square has no place in float32, but nothing in the equations asks for it."""
+    layer = LSTM(2, 3, dtype=np.float32, rng=np.random.default_rng(0))
+    state = np.ones((1, 2, 3), np.float32), np.full((1, 2, 3), c, np.float32)
+    output, _ = layer.forward(np.ones((2, 4, 2)), state)
+    dx, (dh0, dc0) = layer.backward(np.ones_like(output))
+    assert all(np.isfinite(array).all() for array in (dx, dh0, dc0, *layer.grads.values()))
+
+
 def test_a_state_of_the_wrong_kind_is_told():
     layer, cell = LSTM(2, 3), LSTMCell(2, 3)
     x, h = np.zeros((1, 4, 2)), np.zeros((1, 1, 3))

@@ -53,6 +53,7 @@ def test_every_name_denotes_its_number_and_no_other():
         *("hundred", "one hundred hundred", "twenty hundred", "one hundred and two", "One"),
         *("thousand", "one thousand thousand", "one thousand two thousand", "one thousand zero"),
         *("two hundred one hundred", "seven hundred-two", "forty--two", "forty-two ", "fourty"),
+        "one hundred hundred hundred",  # a million, which has no name here
     ],
 )
 def test_what_is_no_name_denotes_nothing(text):
@@ -221,12 +222,18 @@ WRONG = [
     (lambda: tasks.number_words(10**6), "n must be a whole number between 0 and 999999"),
     (lambda: tasks.number_words(-1), "n must be a whole number between 0 and 999999, got -1"),
     (lambda: tasks.number_name(3.0), "n must be a whole number between 0 and 999999, got 3.0"),
+    (lambda: tasks.number_name(True), "n must be a whole number between 0 and 999999, got True"),
+    (lambda: tasks.number_text([1.5]), "tokens must hold whole numbers, got float64"),
+    (lambda: tasks.number_text([]), r"tokens must have shape \(T,\), got \(0,\)"),
     (lambda: tasks.number_tokens("two!"), "text must hold the characters .* got '!'"),
     (lambda: tasks.number_text([22]), "tokens must lie between 0 and 21, got 22"),
     (lambda: tasks.number_names(0, RNG), "batch must be a whole number of at least 1, got 0"),
     (lambda: tasks.number_names(1, 3), "rng must be a numpy.random.Generator, got int"),
-    (lambda: tasks.number_names(1, RNG, below=0), "below must be a whole number of at least 1"),
-    (lambda: tasks.number_names(1, RNG, below=10**7), "below must lie between 1 and 1000000"),
+    (lambda: tasks.number_names(1, RNG, below=0), "below must be a whole number between 1 and"),
+    (
+        lambda: tasks.number_names(1, RNG, below=10**7),
+        "below must be a whole number between 1 and 1000000",
+    ),
     (lambda: tasks.number_names_baseline(characters=9), "characters must be a whole number .* 8"),
     (
         lambda: tasks.number_names_baseline(characters=1, forgets=True),
@@ -235,6 +242,7 @@ WRONG = [
     (lambda: tasks.spell([10**6]), "n must be a whole number between 0 and 999999"),
     (lambda: tasks.spell([]), r"numbers must have shape \(B,\), got \(0,\)"),
     (lambda: tasks.spelled_numbers(0, RNG), "batch must be a whole number of at least 1, got 0"),
+    (lambda: tasks.spelled_numbers(1, 3), "rng must be a numpy.random.Generator, got int"),
     (lambda: tasks.spelled_numbers(1, RNG, below=0), "below must be a whole number"),
 ]
 

@@ -15,8 +15,8 @@ Three tasks:
              Merrill, Petty & Sabharwal, "The illusion of state in state-space models", ICML 2024,
              and Deletang et al., "Neural networks and the Chomsky hierarchy", ICLR 2023.
 
-All get as many updates. The learning rate is each network's best of 0.003, 0.01 and 0.03 in trials
-with one seed on recall of 8 pairs and on cups.
+All get 1000 updates, and some, to see what more would bring, also 4000. The learning rate is each
+network's best of 0.003, 0.01 and 0.03 in trials with one seed on recall of 8 pairs and on cups.
 
     B batch, T steps, F symbols in a step, C width;  x (B, T, F), inside the blocks (B, T, C)
 """
@@ -39,6 +39,13 @@ KEYS, VALUES, CUPS = 32, 8, 5
 SWAPS = np.array(list(itertools.combinations(range(CUPS), 2)))
 TRAINED, TESTED = 20, 200
 PAIRS = (4, 8, 16, 32)
+# Is it the budget? Those that leave something to learn, with four times the updates.
+LONGER = (
+    ("recall", 16, "LSTM"),
+    ("recall", 16, "linear recurrence"),
+    ("parity", TRAINED, "linear recurrence"),
+    ("parity", TRAINED, "attention"),
+)
 RATES = {"LSTM": 0.01, "linear recurrence": 0.01, "attention": 0.003}
 
 
@@ -192,14 +199,15 @@ def right(model: nn.Module, data: Batch) -> np.ndarray:
 
 
 def settings(quick: bool) -> list[dict]:
-    """Every model on every task, recall with more and more pairs."""
+    """Every model on every task, recall with more and more pairs; then some with more updates."""
+    updates = 10 if quick else 1000
     sizes = {"recall": PAIRS, "parity": (TRAINED,), "cups": (TRAINED,)}
+    runs = [(task, size, model) for task in TASKS for size in sizes[task] for model in BODIES]
     return [
         {"task": task, "size": size, "model": model, "lr": RATES[model]}
-        | {"updates": 10 if quick else 1000, "batch": 32}
-        for task in TASKS
-        for size in sizes[task]
-        for model in BODIES
+        | {"updates": times * updates, "batch": 32}
+        for times, runs in ((1, runs), (4, LONGER))
+        for task, size, model in runs
     ]
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnbook.checks import check_between, check_classes, check_lengths, check_positive, check_shape
+from rnnbook.checks import check_classes, check_lengths, check_positive, check_shape, check_whole
 from rnnbook.pytorch.fused import FusedGRU
 
 
@@ -125,8 +125,8 @@ class Seq2Seq(nn.Module):
             ValueError: wrong shapes, lengths outside 1 ... S, symbols that are none.
         """
         kinds = self.head.out_features
-        check_between("begin", begin, 0, kinds - 1)
-        check_between("end", end, 0, kinds - 1)
+        check_whole("begin", begin, 0, kinds - 1)
+        check_whole("end", end, 0, kinds - 1)
         check_positive("longest", longest)
         memory = self._encode(source, source_lengths)
         state = self._first_state(memory)

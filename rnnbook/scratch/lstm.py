@@ -118,6 +118,7 @@ class LSTM(RecurrentLayer):
             np.multiply(o_t, tanh_c_t, out=h_t)
         return (read, kept), (h, c)
 
+    @np.errstate(over="ignore")  # of f * c_before^2, which nobody needs: see by_partners
     def _backward(self, weights, tape, doutput, ends, dh_final, dc_final):
         w_ih, w_hh, _, _ = weights
         read, kept = tape
@@ -151,6 +152,7 @@ class LSTM(RecurrentLayer):
                 np.subtract(one, gates_t, out=by_gates)
                 by_gates *= products
                 # and by the a of a partner that is a tanh, as g and tanh_c: gate * (1 - partner^2).
+                # The row of c_before between them stays unused: one product of all three is faster.
                 np.multiply(products, partners_t, out=by_partners)
                 np.subtract(gates_t, by_partners, out=by_partners)
                 dh += doutput_t

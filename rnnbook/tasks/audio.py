@@ -24,6 +24,7 @@ from rnnbook.checks import (
     check_generator,
     check_positive,
     check_shape,
+    check_whole,
 )
 from rnnbook.tasks.batch import Batch
 
@@ -66,11 +67,14 @@ def vowel(
     check_choice("name", name, tuple(_VOWELS))
     check_positive("frames", frames)
     check_between("tract", tract, 0.5, 1.3)
+    check_shape("pitch", np.asarray(pitch), (2,))
     for end in pitch:
         check_between("pitch", end, 20, 1000)
     formants = np.array([_VOWELS[name]]) * tract
     neutral = np.array([_NEUTRAL]) * tract
     sound = _syllables(formants, neutral, np.array([frames]), np.array([pitch]))[0]
+    if not sound.any():
+        raise ValueError(f"frames must be enough for a pulse at the pitch {pitch}, got {frames}.")
     return 0.1 * sound / _root_mean_square(sound)
 
 
@@ -136,7 +140,7 @@ def vowel_waveforms(
 def _spoken(words, rng, silence, noise) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Waveforms, and what each frame is: 0 silence, 1 a, 2 i, 3 u."""
     check_generator("rng", rng)
-    check_between("silence", silence, 0, 10_000)
+    check_whole("silence", silence, 0, 10_000)
     check_between("noise", noise, 0, math.inf)
     names = list(_VOWELS)
     if not len(words):
@@ -185,8 +189,7 @@ def log_mel(waveform: np.ndarray, *, bands: int = 16) -> np.ndarray:
     check_shape("waveform", waveform, ("samples",))
     check_between("waveform's length", len(waveform), FRAME, math.inf)
     check_finite("waveform", waveform)
-    check_positive("bands", bands)
-    check_between("bands", bands, 1, 24)
+    check_whole("bands", bands, 1, 24)
     steps = len(waveform) // FRAME
     framed = waveform[: steps * FRAME].reshape(steps, FRAME) * np.hanning(FRAME)
     power = np.abs(np.fft.rfft(framed, 256)) ** 2 / FRAME  # (T, 129)
@@ -219,6 +222,7 @@ def vowel_words(
     """
     check_positive("batch", batch)
     check_generator("rng", rng)
+    check_whole("bands", bands, 1, 24)  # before the long way to the waveforms
     target = rng.integers(0, len(VOWEL_ORDERS), batch)
     waveforms, labels = _spoken([VOWEL_ORDERS[order] for order in target], rng, silence, noise)
     lengths = np.array([len(label) for label in labels])
@@ -244,5 +248,5 @@ def vowel_words_baseline(known: int = 0) -> float:
     syllable or within the silence, and the noise is alike everywhere, so the set of frames has
     one distribution as well and tells nothing of the order.
     """
-    check_between("known", known, 0, 3)
+    check_whole("known", known, 0, 3)
     return 1 / math.factorial(3 - known)

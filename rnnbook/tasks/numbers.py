@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbook.checks import (
-    check_between,
     check_classes,
     check_generator,
     check_positive,
     check_shape,
+    check_whole,
 )
 from rnnbook.tasks.batch import Batch, next_symbol_batch
 
@@ -42,7 +42,7 @@ NUMBER_WORDS = ("<padding>", "<begin>", "<end>", *_WORDS)
 
 def number_words(n: int) -> list[str]:
     """342 -> ["three", "hundred", "forty", "two"], for 0 <= n < 1 000 000."""
-    _check_whole("n", n, _LIMIT - 1)
+    check_whole("n", n, 0, _LIMIT - 1)
     thousands, rest = divmod(int(n), 1000)
     words = [*_words_below_thousand(thousands), "thousand"] if thousands else []
     return words + _words_below_thousand(rest) if rest or not words else words
@@ -100,7 +100,8 @@ def number_tokens(text: str) -> list[int]:
 
 def number_text(tokens: Sequence[int]) -> str:
     """Tokens -> characters, without borders and padding; the inverse of ``number_tokens``."""
-    tokens = np.asarray(tokens, dtype=np.int64)
+    tokens = np.asarray(tokens)
+    check_shape("tokens", tokens, ("T",))
     check_classes("tokens", tokens, len(NUMBER_CHARACTERS))
     return "".join(NUMBER_CHARACTERS[token] for token in tokens if token)
 
@@ -117,7 +118,7 @@ def number_names(batch: int, rng: np.random.Generator, *, below: int = _LIMIT) -
     """
     check_positive("batch", batch)
     check_generator("rng", rng)
-    _check_below(below)
+    check_whole("below", below, 1, _LIMIT)
     names = [number_name(n) for n in rng.integers(0, below, batch)]
     strings = [number_tokens(name) for name in names]
     latents = [_after_thousand(name) for name in names]
@@ -157,9 +158,9 @@ def number_names_baseline(
     Raises:
         ValueError: where ``characters`` is not in 0 .. 8, or is given where ``forgets`` is True.
     """
-    _check_below(below)
+    check_whole("below", below, 1, _LIMIT)
     if characters is not None:
-        _check_whole("characters", characters, len("thousand"))
+        check_whole("characters", characters, 0, len("thousand"))
         if forgets:
             raise ValueError(f"characters must be None where forgets is True, got {characters}.")
     elif not forgets:
@@ -274,17 +275,6 @@ def spelled_numbers_baseline(*, below: int = _LIMIT, sees_length: bool = False) 
 
 def _digit_ranges(below: int) -> list[tuple[int, int]]:
     """From and up to (not included), for each count of digits."""
-    _check_below(below)
+    check_whole("below", below, 1, _LIMIT)
     starts = [0, *(10**d for d in range(1, len(str(below - 1))))]
     return list(zip(starts, [*starts[1:], below], strict=True))
-
-
-def _check_below(below) -> None:
-    check_positive("below", below)
-    check_between("below", below, 1, _LIMIT)
-
-
-def _check_whole(name: str, value, most: int) -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not 0 <= value <= most:
-        raise ValueError(f"{name} must be a whole number between 0 and {most}, got {value!r}.")
