@@ -69,6 +69,22 @@ def test_parameters_are_equal(task):
     assert len(others) == 1
 
 
+def test_a_block_adds_to_what_it_reads():
+    """Its docstring's two equations, with a mixer that looks one step back."""
+    torch.manual_seed(0)
+
+    class Back(torch.nn.Module):
+        def forward(self, x):
+            return x.roll(1, dims=1)
+
+    block = architectures.Block(Back(), 6).double()
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    between = x + F.layer_norm(x, (6,)).roll(1, dims=1)
+    _, first, _, second = block.mlp
+    expected = between + second(F.gelu(first(F.layer_norm(between, (6,)))))
+    torch.testing.assert_close(block(x), expected)
+
+
 @pytest.mark.parametrize("name", architectures.BODIES)
 def test_no_network_sees_the_future(name):
     torch.manual_seed(0)
@@ -91,6 +107,9 @@ def test_turned_keys_and_queries_know_their_distance_only():
         torch.testing.assert_close(along, along[:1].expand_as(along))
     assert products[0, 0] == pytest.approx(float(q @ k))
     assert products[0].std() > 1e-3
+    second = torch.eye(8, dtype=torch.float64)[1]  # 10000^(-2/8) = 0.1 a step
+    expected = torch.tensor([0, np.cos(0.3), 0, 0, 0, np.sin(0.3), 0, 0])
+    torch.testing.assert_close(architectures.turned(second.expand(4, 8))[3], expected)
 
 
 def test_attention_is_what_torch_says_it_is():
@@ -164,6 +183,27 @@ def test_right_wants_every_word_and_the_end():
             return torch.from_numpy(test.target_out[:, :1].copy()), None
 
     assert not spelled_numbers.right(Terse(), test).any()
+
+
+def test_what_is_learned_is_the_next_word():
+    pairs, _ = spelled_numbers.split(64, 1, rng())
+    torch.manual_seed(0)
+    model = spelled_numbers.Seq2Seq(spelled_numbers.DIGITS, len(NUMBER_WORDS), 16)
+    last = spelled_numbers.train_on(model, pairs, 100, 32, 0.02, rng())
+    arrays = pairs.source, pairs.target_in, pairs.target_out, pairs.mask
+    source, target_in, target_out, mask = map(torch.from_numpy, arrays)
+    with torch.no_grad():
+        logits, _ = model(source, pairs.source_lengths, target_in)
+    found = float(F.cross_entropy(logits[mask], target_out[mask]))
+    assert found < 2  # ln 33 = 3.5 before
+    assert last == pytest.approx(found, rel=0.15)  # the last updates, not the first
+
+
+def test_by_digits_is_in_the_order_of_the_digits(monkeypatch):
+    monkeypatch.setattr(spelled_numbers, "train_on", lambda *_: 0.0)
+    monkeypatch.setattr(spelled_numbers, "right", lambda _, pairs: pairs.source_lengths == 5)
+    found = spelled_numbers.run(spelled_numbers.settings(True)[0], 0)
+    assert found["by_digits"] == [None, 0, 0, 0, 1, 0]  # all of one digit are trained on
 
 
 def test_spelled_numbers_run_and_repeat():

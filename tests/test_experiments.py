@@ -444,7 +444,7 @@ def test_vowel_order_repeats():
     assert vowel_order.run(setting, 0) != vowel_order.run(setting, 1)
 
 
-def test_vowel_order_tells_apart_what_its_three_models_see():
+def test_vowel_order_tells_apart_what_its_three_models_see(monkeypatch):
     from sklearn.linear_model import LogisticRegression
 
     from rnnbook import tasks
@@ -458,6 +458,14 @@ def test_vowel_order_tells_apart_what_its_three_models_see():
     found = vowel_order.run(vowel_order.settings(True)[0], 0)
     assert found["averaged"] == by_hand.score(frames[60:], words.target[60:])
     assert len(set(found.values())) == 3
+
+    class Knowing:
+        def forward(self, x, lengths):
+            assert lengths.tolist() == words.lengths[60:].tolist()
+            return np.eye(6)[words.target[60:]]
+
+    monkeypatch.setattr(vowel_order, "recurrent", lambda *_: Knowing())
+    assert vowel_order.run(vowel_order.settings(True)[0], 0)["recurrent"] == 1
 
 
 @pytest.mark.parametrize("name", experiment_names())

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -241,6 +242,19 @@ def test_times_with_months_fractions_and_zones(tmp_path):
         write(file, [f"{time},{k}" for k, time in enumerate(times[::-1])])
         with pytest.raises(BadFile, match="must increase"):
             read_series(file, "y")
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone can be set on Unix only")
+def test_times_without_a_zone_know_no_summer_time(tmp_path, monkeypatch):
+    """Where clocks are set forward at two, half past two would be later than three."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        file = write(tmp_path / "t.csv", ["2005-03-27T02:30,0", "2005-03-27T03:00,1"])
+        np.testing.assert_array_equal(read_series(file, "y"), [0, 1])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_no_two_errors_look_alike():
