@@ -13,7 +13,6 @@ Schmidhuber & Cummins (2000).
 """
 
 import torch
-from torch.nn import functional as F
 
 from rnnbook.pytorch.layer import RecurrentLayer
 
@@ -72,11 +71,12 @@ class LSTM(RecurrentLayer):
 
     def _loop(self, weights, x, h, c):
         w_ih, w_hh, b_ih, b_hh = weights
+        w, b = torch.cat([w_ih, w_hh], dim=1).T, b_ih + b_hh  # (D + H, 4H), (4H,)
         hs, cs = [], []
-        # W_ih x_t + b_ih + b_hh does not wait for the state: one product for all t and all gates
-        for p in F.linear(x, w_ih, b_ih + b_hh).unbind():  # (B, 4H)
-            # a_t = W_ih x_t + b_ih + b_hh + W_hh h_{t-1}
-            a_i, a_f, a_g, a_o = torch.addmm(p, h, w_hh.T).chunk(4, dim=1)  # (B, H) each
+        for x_t in x.unbind():  # (B, D)
+            # a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh, all gates in one product
+            a = torch.addmm(b, torch.cat([x_t, h], dim=1), w)  # (B, 4H)
+            a_i, a_f, a_g, a_o = a.chunk(4, dim=1)  # (B, H) each
             i, f, g, o = a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()
             # c_t = f_t * c_{t-1} + i_t * g_t
             c = f * c + i * g  # (B, H)
