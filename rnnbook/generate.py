@@ -41,8 +41,8 @@ def generate(
         ValueError: for another kind of model, and for wrong numbers.
     Source:
         Ackley, Hinton & Sejnowski, "A learning algorithm for Boltzmann machines", Cognitive
-        Science 9(1), 1985 (temperature); Maddison, Tarlow & Minka, "A* sampling", NeurIPS 2014,
-        section 2 (the largest of logits with Gumbel noise).
+        Science 9(1), 1985 (temperature); Maddison, Tarlow & Minka, "A* sampling", NeurIPS 2014
+        (the largest of logits with Gumbel noise).
     """
     _check_model(model)
     symbols = len(model.embedding.params["weight"])

@@ -1,4 +1,4 @@
-"""The regressor: scikit-learn's own checks and tools, and nothing learnt from a test part."""
+"""The regressor: scikit-learn's own checks and tools, and nothing learned from a test part."""
 
 import pickle
 import re

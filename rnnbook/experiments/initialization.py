@@ -1,4 +1,4 @@
-"""How do the first recurrent weights decide what is learnt? The adding problem over T.
+"""How do the first recurrent weights decide what is learned? The adding problem over T.
 
 Adam, clipped to norm 1, at two rates; the chapter chooses the rate by the first seeds and reports
 the others.

@@ -58,7 +58,7 @@ class RNN(RecurrentLayer):
     ``params`` and ``grads`` have the names and shapes of ``torch.nn.RNN``. The methods and their
     errors are those of :class:`RecurrentLayer`.
 
-    Source: Elman (1990); backward: Werbos (1990), Backpropagation through time, section III.
+    Source: Elman (1990); backward: Werbos (1990), Backpropagation through time.
     """
 
     blocks = 1

@@ -32,7 +32,7 @@ SAMPLE_RATE = 8000  # samples per second
 FRAME = 160  # samples in a frame: 20 ms
 _CONTROL = 40  # samples between two settings of the filter: 5 ms
 
-# First three formants in Hz. Men's averages: Peterson & Barney (1952), table II.
+# First three formants in Hz. Men's averages: Peterson & Barney (1952).
 _VOWELS = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240)}
 _NEUTRAL = (500, 1500, 2500)  # a tube of one width, 17.5 cm long, closed at one end
 _BANDWIDTHS = (60, 90, 150)
