@@ -40,9 +40,9 @@ def measure(*, quick: bool = False) -> dict:
     for number in sorted({1, several}):
         jobs.append(("peak", number, partial(layers.peak, **much)))
         jobs += [
-            ("layers", number, partial(layers.layer_race, kind, size, **much))
+            ("layers", number, partial(layers.layer_race, kind, size, names, **much))
             for size in layers.SIZES[first]
-            for kind in layers.KINDS
+            for kind, names in layers.RACES.items()
         ]
     jobs += [
         ("scan", 1, partial(scans.scan_race, library, steps, width, **little))

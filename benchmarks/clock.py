@@ -1,4 +1,4 @@
-"""Times that can be compared: functions take turns, each with the same number of threads."""
+"""Times that can be compared: contestants take turns, each with the same number of threads."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,35 +38,36 @@ def blas() -> dict[str, str]:
 
 
 def take_turns(
-    functions: Mapping[str, Callable[[], object]], *, seconds: float, rounds: int
+    samplers: Mapping[str, Callable[[int], float]], *, seconds: float, rounds: int
 ) -> dict[str, np.ndarray]:
-    """Seconds for one call of each function, once in each round.
+    """Seconds for one call of each contestant, once in each round.
 
-    A round calls all of them, every second round in reverse order. NumPy and PyTorch keep a pool of
-    threads each, and one that has just finished spins for a while and takes the cores from the
-    other; so with several threads each sample waits until the pools sleep, and wakes its own by a
-    call that is not measured.
+    A round asks all of them, every second round in reverse order. A call that is not measured goes
+    before each sample, so that everybody finds the caches as in a loop of its own. NumPy and
+    PyTorch keep a pool of threads each, and one that has just finished spins for a while and takes
+    the cores from the other; so with several threads each sample waits until the pools sleep.
 
     Args:
-        functions: by name; each is called twice before the first round.
+        samplers: by name; ``sampler(n)`` makes n calls and returns the seconds of one, as
+            :func:`seconds_per_call` does. Each is asked twice before the first round.
         seconds: begin no further round after this time
         rounds: but make this many at least.
     """
     several = torch.get_num_threads() > 1
     repeats = {}
-    for name, function in functions.items():
-        function()
-        repeats[name] = max(1, round(SAMPLE / _seconds(function, 1)))
+    for name, sample in samplers.items():
+        sample(1)
+        repeats[name] = max(1, round(SAMPLE / sample(1)))
 
-    times = {name: [] for name in functions}
-    order = list(functions)
+    times = {name: [] for name in samplers}
+    order = list(samplers)
     start = time.perf_counter()
     while len(times[order[0]]) < rounds or time.perf_counter() - start < seconds:
         for name in order:
             if several:
                 time.sleep(PAUSE)
-                functions[name]()
-            times[name].append(_seconds(functions[name], repeats[name]))
+            samplers[name](1)
+            times[name].append(samplers[name](repeats[name]))
         order.reverse()
     return {name: np.array(values) for name, values in times.items()}
 
@@ -91,7 +92,7 @@ def short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _seconds(function: Callable[[], object], repeats: int) -> float:
+def seconds_per_call(function: Callable[[], object], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         function()

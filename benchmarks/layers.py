@@ -1,12 +1,15 @@
 """RNN, LSTM and GRU: forward and backward against ``torch.nn``, and against what products allow."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.clock import compare, milliseconds, short, take_turns
+from benchmarks.clock import compare, milliseconds, seconds_per_call, short, take_turns
+from benchmarks.processes import OwnProcess
 from rnnbook import scratch
 
 KINDS = {"RNN": 1, "LSTM": 4, "GRU": 3}  # blocks in a weight matrix
@@ -84,15 +87,16 @@ CONTESTANTS = {
     "scratch": _scratch,
     "readable": _readable,
     "fused": _fused,
-    "labml": _labml,  # has an LSTM only
+    "labml": _labml,
 }
+OURS = ["torch.nn", "scratch", "readable", "fused"]
+RACES = {"RNN": OURS, "LSTM": [*OURS, "labml"], "GRU": OURS}
 
 
-def layer_race(kind: str, size: Size, *, seconds: float, rounds: int) -> dict:
+def layer_race(kind: str, size: Size, names: list[str], *, seconds: float, rounds: int) -> dict:
     """One kind at one size: the ratios to ``torch.nn``, and who could not take part, and why."""
-    names = [name for name in CONTESTANTS if kind == "LSTM" or name != "labml"]
-    functions, unavailable = contestants(kind, size, names)
-    times = take_turns(functions, seconds=seconds, rounds=rounds)
+    with contestants(kind, size, names) as (samplers, unavailable):
+        times = take_turns(samplers, seconds=seconds, rounds=rounds)
     return {
         "kind": kind,
         "size": list(size),
@@ -112,24 +116,26 @@ def cost(kind: str, varied: str, size: Size, *, seconds: float, rounds: int) -> 
     operations in all. The share is their rate over the rate of a large product beside it.
     """
     batch, steps, inputs, hidden = size
-    functions, _ = contestants(kind, size, ["torch.nn", "scratch"])
-    times = take_turns(functions | {"product": product()}, seconds=seconds, rounds=rounds)
+    with contestants(kind, size, ["torch.nn", "scratch"]) as (samplers, _):
+        with_product = samplers | {"product": partial(seconds_per_call, product())}
+        times = take_turns(with_product, seconds=seconds, rounds=rounds)
     operations = 6 * steps * batch * KINDS[kind] * hidden * (inputs + hidden)
     return {
         "kind": kind,
         "varied": varied,
         "size": list(size),
-        "ms": {name: milliseconds(times[name]) for name in functions},
+        "ms": {name: milliseconds(times[name]) for name in samplers},
         "share": {
             name: short(operations / (2 * PRODUCT**3) * np.median(times["product"] / times[name]))
-            for name in functions
+            for name in samplers
         },
     }
 
 
 def peak(*, seconds: float, rounds: int) -> dict:
     """The rate of a large float32 product of NumPy's, in GFLOP/s."""
-    times = take_turns({"product": product()}, seconds=seconds, rounds=rounds)
+    sampler = partial(seconds_per_call, product())
+    times = take_turns({"product": sampler}, seconds=seconds, rounds=rounds)
     rate = 2 * PRODUCT**3 / np.median(times["product"])
     return {"threads": torch.get_num_threads(), "gflops": short(rate / 1e9)}
 
@@ -141,11 +147,32 @@ def product() -> Callable[[], object]:
     return lambda: np.dot(a, b, out=out)
 
 
-def contestants(kind: str, size: Size, names: list[str]) -> tuple[dict, dict[str, str]]:
-    """Functions that run forward and backward with the same weights on the same numbers.
+@contextmanager
+def contestants(kind: str, size: Size, names: list[str]) -> Iterator[tuple[dict, dict[str, str]]]:
+    """Samplers of forward and backward by name, and of those who cannot take part, why.
 
     Raises:
         AssertionError: where their gradients differ, for then the times mean nothing.
+    """
+    samplers, unavailable = {}, {}
+    try:
+        for name in names:
+            try:
+                samplers[name] = OwnProcess(contestant, kind, size, name)
+            except Unavailable as reason:
+                unavailable[name] = str(reason)
+        check_same({name: sampler.answer for name, sampler in samplers.items()})
+        yield samplers, unavailable
+    finally:
+        for sampler in samplers.values():
+            sampler.close()
+
+
+def contestant(kind: str, size: Size, name: str) -> Callable[[], object]:
+    """One contestant's forward and backward: same weights and same numbers for all.
+
+    Raises:
+        Unavailable: what it needs is not installed.
     """
     batch, steps, inputs, hidden = size
     rng = np.random.default_rng(0)
@@ -153,18 +180,14 @@ def contestants(kind: str, size: Size, names: list[str]) -> tuple[dict, dict[str
     doutput = rng.standard_normal((batch, steps, hidden), dtype=np.float32)
     torch.manual_seed(0)
     reference = getattr(torch.nn, kind)(inputs, hidden, batch_first=True)
+    return CONTESTANTS[name](reference, x, doutput)
 
-    functions, unavailable = {}, {}
-    for name in names:
-        try:
-            functions[name] = CONTESTANTS[name](reference, x, doutput)
-        except Unavailable as reason:
-            unavailable[name] = str(reason)
-    expected = np.asarray(functions["torch.nn"]())
-    for name, function in functions.items():
-        difference = np.abs(np.asarray(function()) - expected).max()
+
+def check_same(answers: dict[str, np.ndarray]) -> None:
+    expected = answers["torch.nn"]
+    for name, answer in answers.items():
+        difference = np.abs(answer - expected).max()
         assert difference < 1e-3 * np.abs(expected).max(), f"{name} gives another dx: {difference}"
-    return functions, unavailable
 
 
 def _import(name: str):

@@ -1,11 +1,12 @@
 """Minimal recurrences: the loop over time against scans, in time and in error."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.clock import compare, milliseconds, short, take_turns
+from benchmarks.clock import compare, milliseconds, seconds_per_call, short, take_turns
 from rnnbook.pytorch import scan
 from rnnbook.scratch.minimal import recurrence_backward, recurrence_loop, recurrence_scan
 
@@ -35,7 +36,8 @@ def scan_race(
     exact = recurrence_loop(a, b, h0)
 
     methods = LIBRARIES[library](*(array.astype(np.float32) for array in (a, b, h0, dh)))
-    times = take_turns(methods, seconds=seconds, rounds=rounds)
+    samplers = {name: partial(seconds_per_call, method) for name, method in methods.items()}
+    times = take_turns(samplers, seconds=seconds, rounds=rounds)
     errors = {name: np.abs(np.asarray(method()) - exact).max() for name, method in methods.items()}
     for name, error in errors.items():
         assert error < 0.05 * np.abs(exact).max(), f"{name} gives other states: {error}"

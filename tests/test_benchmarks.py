@@ -9,15 +9,20 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is what the layers are measured against")
 
+import torch
+
 from benchmarks import layers, report, scans
 from benchmarks.__main__ import FIGURE, PAGE, README, RESULTS, ROOT, dumps
-from benchmarks.clock import blas, compare, take_turns, threads
+from benchmarks.clock import SAMPLE, blas, compare, seconds_per_call, take_turns, threads
+from benchmarks.layers import Unavailable
+from benchmarks.processes import OwnProcess
 
 
 @pytest.fixture(scope="module")
@@ -81,33 +86,96 @@ def test_ratios_and_their_mean():
     assert "largest 2.00 (LSTM at 1, 2, 3, 4)" in said
 
 
-def test_functions_take_turns():
+def test_contestants_take_turns():
     calls = []
-    functions = {name: lambda name=name: (calls.append(name), time.sleep(0.02)) for name in "ab"}
+
+    def sampler(name, repeats):
+        calls.append(name * repeats)
+        return SAMPLE / 3
+
     with threads(1):
-        times = take_turns(functions, seconds=0, rounds=3)
-    assert "".join(calls) == "aabb" + "ab" + "ba" + "ab"  # two warm-up calls each, three rounds
-    assert all(len(values) == 3 for values in times.values())
+        samplers = {name: partial(sampler, name) for name in "ab"}
+        times = take_turns(samplers, seconds=0, rounds=3)
+    warm_up, a, b = ["a", "a", "b", "b"], ["a", "aaa"], ["b", "bbb"]
+    assert (
+        calls == warm_up + a + b + b + a + a + b
+    )  # before each sample, a call that does not count
+    assert all(list(values) == [SAMPLE / 3] * 3 for values in times.values())
+
+
+def test_seconds_of_one_call(monkeypatch):
+    calls = []
+    clock = iter([1.0, 3.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    assert seconds_per_call(lambda: calls.append(1), 4) == 0.5
+    assert len(calls) == 4
+
+
+def own_sum(number):
+    calls = []
+
+    def function():
+        calls.append(os.getpid())
+        return [number, torch.get_num_threads(), len(calls), *set(calls)]
+
+    return function
+
+
+def test_a_function_in_its_own_process():
+    with threads(1):
+        sampler = OwnProcess(own_sum, 7)
+    try:
+        number, with_threads, calls, process = sampler.answer
+        assert (number, with_threads, calls) == (7, 1, 1)
+        assert process != os.getpid()
+        assert sampler(3) > 0
+    finally:
+        sampler.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def cannot(reason):
+    raise Unavailable(reason)
+
+
+def test_what_another_process_raises_is_raised_here():
+    with pytest.raises(Unavailable, match="not on this machine"):
+        OwnProcess(cannot, "not on this machine")
 
 
 @pytest.mark.parametrize("kind", layers.KINDS)
 def test_a_layer_with_another_gradient_may_not_race(kind, monkeypatch):
     size = (2, 3, 4, 5)
-    names = ["torch.nn", "scratch"]
-    assert set(layers.contestants(kind, size, names)[0]) == set(names)
-    honest = layers.CONTESTANTS["scratch"]
-    wrong = {"scratch": lambda *given: lambda: 1.01 * honest(*given)()}
-    monkeypatch.setattr(layers, "CONTESTANTS", layers.CONTESTANTS | wrong)
+    names = ["torch.nn", "scratch", "readable", "fused"]
+    answers = {name: np.asarray(layers.contestant(kind, size, name)()) for name in names}
+    layers.check_same(answers)
     with pytest.raises(AssertionError, match="scratch gives another dx"):
-        layers.contestants(kind, size, names)
+        layers.check_same(answers | {"scratch": 1.01 * answers["scratch"]})
+
+    def check(answers):
+        assert set(answers) == set(names)
+        raise AssertionError("so they were compared")
+
+    monkeypatch.setattr(layers, "check_same", check)
+    with pytest.raises(AssertionError, match="so they were compared"):
+        layers.layer_race(kind, size, names, seconds=0, rounds=1)
 
 
 def test_who_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "labml_nn.lstm", None)
-    row = layers.layer_race("LSTM", (2, 3, 4, 5), seconds=0, rounds=1)
-    assert "labml_nn.lstm cannot be imported" in row["unavailable"]["labml"]
-    assert "labml" not in row["ratios"]
-    assert "scratch" in row["ratios"]
+    with pytest.raises(Unavailable, match="cannot be imported"):
+        layers.contestant("LSTM", (2, 3, 4, 5), "labml")
+
+    def own_process(make, kind, size, name):
+        if name == "labml":
+            raise Unavailable("not here")
+        return OwnProcess(make, kind, size, name)
+
+    monkeypatch.setattr(layers, "OwnProcess", own_process)
+    row = layers.layer_race("LSTM", (2, 3, 4, 5), ["torch.nn", "labml"], seconds=0, rounds=1)
+    assert row["unavailable"] == {"labml": "not here"}
+    assert row["ratios"] == {}
 
 
 @pytest.mark.slow

@@ -22,7 +22,6 @@ from rnnbook.scratch.layer import (
     blocks,
     product,
     sigmoid,
-    sum_of_products,
 )
 
 
@@ -174,8 +173,8 @@ class GRU(RecurrentLayer):
                 d_t *= dh
                 times_w_nrz_t(dq_t, dh)
                 dh += dh_by_z
-            dw_nrz += sum_of_products(dq, read[block, : H + 1])
-            dw_x += sum_of_products(dp, read[block, H:])
+            dw_nrz += self._sum_of_products(dq, read[block, : H + 1])
+            dw_x += self._sum_of_products(dp, read[block, H:])
             np.matmul(w_ih.T, dp, out=dx[block])
 
         dw_h = np.concatenate([dw_nrz[H:], dw_nrz[:H]])
@@ -266,8 +265,8 @@ class ResetBeforeGRU(RecurrentLayer):
                 dh *= z_t
                 dh += dh_by_gates
                 dh += drh
-            dw[: 2 * H] += sum_of_products(da_rz, read[block])
-            dw[2 * H :] += sum_of_products(to_n, read_n[block])
+            dw[: 2 * H] += self._sum_of_products(da_rz, read[block])
+            dw[2 * H :] += self._sum_of_products(to_n, read_n[block])
             np.matmul(w_ih.T, da, out=dx[block])
 
         db = dw[:, -1]

@@ -127,7 +127,7 @@ class RecurrentLayer(Parameters):
         self.num_layers, self.bidirectional = num_layers, bidirectional
         self.directions = 2 if bidirectional else 1
         self._tape = None
-        self._arrays: dict[tuple[int, str], np.ndarray] = {}
+        self._memory: dict[tuple[int, str], np.ndarray] = {}
         self._at = 0  # which layer and direction is being run
 
         # In torch's order: layer by layer, the forward direction first.
@@ -170,7 +170,7 @@ class RecurrentLayer(Parameters):
         check_finite("x", x)
         starts = self._states("state", state, batch)
 
-        x = units_in_rows(x)  # (T, D, B)
+        x = units_in_rows(x)  # (T, D, B), a view: each loop copies it to where it reads
         finals = [np.empty_like(start) for start in starts]
         tapes = []
         for layer in range(self.num_layers):
@@ -188,7 +188,7 @@ class RecurrentLayer(Parameters):
                 outputs.append(reverse(h, lengths) if direction else h)
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
         self._tape = tapes, lengths, steps, batch
-        return batch_first(x), pack(finals)
+        return self._batch_first(x), pack(finals)
 
     def backward(self, doutput: np.ndarray | None, dstate=None):
         """The gradients of a loss, given those with respect to what ``forward`` returned.
@@ -212,7 +212,7 @@ class RecurrentLayer(Parameters):
         else:
             doutput = np.asarray(doutput, dtype=self.dtype)
             check_shape("doutput", doutput, (batch, steps, width))
-            dy = units_in_rows(doutput)
+            dy = self._in_order("turned", units_in_rows(doutput))
         dfinals = self._states("dstate", dstate, batch)
         ends = sequence_ends(lengths, steps)
 
@@ -239,7 +239,7 @@ class RecurrentLayer(Parameters):
                     grads[name + self._suffixes[i]] = value
             dy = dseen[0] if len(dseen) == 1 else dseen[0] + dseen[1]
         self.grads = {name: grads[name] for name in self.params}
-        return batch_first(dy), pack(dstarts)
+        return self._batch_first(dy), pack(dstarts)
 
     def _forward(self, weights, x, *state):
         raise NotImplementedError
@@ -248,19 +248,42 @@ class RecurrentLayer(Parameters):
         raise NotImplementedError
 
     def _array(self, name: str, *shape: int) -> np.ndarray:
-        """Memory to write to: that of the last call, if the shape is still the same.
+        """Memory to write to: that of the last call, if it suffices.
 
         Fresh memory is handed over page by page by the operating system, which takes longer than
         filling it. What leaves the layer is a copy, so that nobody sees the next call's numbers.
         """
-        array = self._arrays.get((self._at, name))
-        if array is None or array.shape != shape:
-            array = self._arrays[self._at, name] = np.empty(shape, self.dtype)
-        return array
+        size = math.prod(shape)
+        memory = self._memory.get((self._at, name))
+        if memory is None or memory.size < size:
+            memory = self._memory[self._at, name] = np.empty(size, self.dtype)
+        return memory[:size].reshape(shape)
+
+    def _in_order(self, name: str, x: np.ndarray) -> np.ndarray:
+        """The numbers of ``x`` one after the other in memory: ``x`` itself, or a kept copy."""
+        if x.flags.c_contiguous:
+            return x
+        copy = self._array(name, *x.shape)
+        copy[...] = x
+        return copy
+
+    def _batch_first(self, x: np.ndarray) -> np.ndarray:
+        """(T, F, B) -> (B, T, F), a new array."""
+        # Step by step each matrix is small enough to be turned within the cache.
+        return self._in_order("turned", x.transpose(0, 2, 1)).transpose(1, 0, 2).copy()
+
+    def _sum_of_products(self, da: np.ndarray, read: np.ndarray) -> np.ndarray:
+        """The gradient of a matrix: ``sum over t of da[t] @ read[t].T``, in one product.
+
+        Shapes: ``da`` (T, M, B), ``read`` (T, N, B) -> (M, N).
+        """
+        columns = self._in_order("columns", da.transpose(1, 0, 2))  # (M, T, B)
+        rows = self._in_order("rows", read.transpose(0, 2, 1))  # (T, B, N)
+        return columns.reshape(len(columns), -1) @ rows.reshape(-1, rows.shape[2])
 
     def __getstate__(self) -> dict:
         """A copy of a layer, or a pickled one, has not run yet."""
-        return self.__dict__ | {"_tape": None, "_arrays": {}}
+        return self.__dict__ | {"_tape": None, "_memory": {}}
 
     def _weights(self, i: int) -> tuple[np.ndarray, ...]:
         return tuple(self.params[name + self._suffixes[i]] for name in WEIGHTS)
@@ -296,16 +319,6 @@ def weight_shapes(blocks: int, input_size: int, hidden_size: int) -> dict[str, t
 def sigmoid(a: np.ndarray) -> np.ndarray:
     """``1 / (1 + exp(-a))``, as ``(1 + tanh(a / 2)) / 2``, which never overflows."""
     return 0.5 * np.tanh(0.5 * a) + 0.5
-
-
-def sum_of_products(da: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """The gradient of a matrix: ``sum over t of da[t] @ read[t].T``, in one product.
-
-    Shapes: ``da`` (T, M, B), ``read`` (T, N, B) -> (M, N).
-    """
-    columns = da.transpose(1, 0, 2).reshape(da.shape[1], -1)  # (M, T * B)
-    rows = read.transpose(0, 2, 1).reshape(-1, read.shape[1])  # (T * B, N)
-    return columns @ rows
 
 
 def blocks(steps: int, batch: int) -> list[slice]:
@@ -348,14 +361,8 @@ AVX512 = any(
 
 
 def units_in_rows(x: np.ndarray) -> np.ndarray:
-    """(B, T, F) -> (T, F, B), a new array."""
-    # Step by step each matrix is small enough to be turned within the cache.
-    return x.transpose(1, 0, 2).copy().transpose(0, 2, 1).copy()
-
-
-def batch_first(x: np.ndarray) -> np.ndarray:
-    """(T, F, B) -> (B, T, F), a new array."""
-    return x.transpose(0, 2, 1).copy().transpose(1, 0, 2).copy()
+    """(B, T, F) -> (T, F, B), a view."""
+    return x.transpose(1, 2, 0)
 
 
 def reverse(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

@@ -22,7 +22,6 @@ from rnnbook.scratch.layer import (
     blocks,
     product,
     sigmoid,
-    sum_of_products,
 )
 
 
@@ -87,9 +86,8 @@ class LSTM(RecurrentLayer):
         T, D, B = x.shape
         H = len(h0)
         w = np.concatenate([w_hh, w_ih, (b_ih + b_hh)[:, None]], axis=1)  # (4H, H + D + 1)
-        w = swap_g_and_o(w)  # i, f, o, g: the gates side by side
-        # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2: with the gates' weights halved beforehand, one
-        # call of tanh serves all four blocks.
+        w = in_pairs_swapped(w)  # f, i, o, g: the gates side by side
+        # sigmoid(a) = tanh(a / 2) / 2 + 1 / 2, with the gates' weights halved beforehand.
         half = np.array(0.5, x.dtype)
         w[: 3 * H] *= half
         times_w = product(w, B)
@@ -98,32 +96,35 @@ class LSTM(RecurrentLayer):
         read[:T, H:-1] = x
         read[:, -1] = 1
         h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
-        # The gates i, f, o and, in this order, what they multiply: g, c_before, tanh_c.
+        # The gates f, i, o and, in this order, their partners, what they multiply: c_before, g,
+        # tanh_c.
         kept = self._array("kept", T + 1, 6, H, B)
-        c, tanh_c = kept[:, 4], kept[:T, 5]
-        ig, fc = ig_fc = self._array("ig_fc", 2, H, B)
+        c = kept[:, 3]
         h[0], c[0] = h0, c0
 
-        a = kept[:T, :4].reshape(T, 4 * H, B)
-        ifo, o, i_f, g_c = kept[:T, :3], kept[:T, 2], kept[:T, :2], kept[:T, 3:5]
-        steps = zip(read[:T], a, ifo, i_f, g_c, c[1:], tanh_c, o, h[1:], strict=True)
-        for read_t, a_t, ifo_t, i_f_t, g_c_t, c_t, tanh_c_t, o_t, h_t in steps:
-            times_w(read_t, a_t)  # (4H, B)
-            np.tanh(a_t, out=a_t)
-            ifo_t *= half
-            ifo_t += half
-            np.multiply(i_f_t, g_c_t, out=ig_fc)
-            np.add(ig, fc, out=c_t)
+        fio, f_i, o = kept[:T, :3], kept[:T, :2], kept[:T, 2]
+        c_g, g, tanh_c = kept[:T, 3:5], kept[:T, 4], kept[:T, 5]
+        a = np.empty((4 * H, B), x.dtype)
+        a_fio, a_g = a[: 3 * H].reshape(3, H, B), a[3 * H :]
+        fc, ig = fc_ig = np.empty((2, H, B), x.dtype)
+        steps = zip(read[:T], fio, f_i, o, c_g, g, tanh_c, c[1:], h[1:], strict=True)
+        for read_t, fio_t, f_i_t, o_t, c_g_t, g_t, tanh_c_t, c_t, h_t in steps:
+            times_w(read_t, a)  # (4H, B)
+            np.tanh(a_g, out=g_t)
+            np.tanh(a_fio, out=a_fio)
+            np.multiply(a_fio, half, out=fio_t)
+            fio_t += half
+            np.multiply(f_i_t, c_g_t, out=fc_ig)
+            np.add(fc, ig, out=c_t)
             np.tanh(c_t, out=tanh_c_t)
             np.multiply(o_t, tanh_c_t, out=h_t)
         return (read, kept), (h, c)
 
-    @np.errstate(over="ignore")  # of f * c_before^2, which nobody needs: see by_partners
     def _backward(self, weights, tape, doutput, ends, dh_final, dc_final):
         w_ih, w_hh, _, _ = weights
         read, kept = tape
         T, H, B = doutput.shape
-        w = swap_g_and_o(np.concatenate([w_hh, w_ih], axis=1))  # (4H, H + D)
+        w = in_pairs_swapped(np.concatenate([w_hh, w_ih], axis=1))  # (4H, H + D)
         times_w_t = product(np.ascontiguousarray(w.T), B)
 
         dread = np.zeros((w.shape[1], B), w.dtype)  # of what a step read: [dh; dx]
@@ -133,17 +134,18 @@ class LSTM(RecurrentLayer):
         dw = np.zeros((4 * H, read.shape[1]), w.dtype)  # (4H, H + D + 1)
 
         one = np.array(1, w.dtype)
-        products = self._array("products", 3, H, B)  # i * g, f * c_before, o * tanh_c
-        d = self._array("d", 6, H, B)
-        by_gates, by_partners = d[:3], d[3:]
-        da, da_i, da_f, da_o, da_g, dc_by_h = d[:4].reshape(4 * H, B), *d[:4], d[5]
+        products = np.empty((3, H, B), w.dtype)  # f * c_before, i * g, o * tanh_c
+        of_tanhs = products[1:]
+        d = np.empty((5, H, B), w.dtype)
+        by_gates, by_tanhs = d[:3], d[3:]
+        da, da_f, da_i, da_o, da_g, dc_by_h = d[:4].reshape(4 * H, B), *d
         for block in blocks(T, B):
             # As (4H, steps, B) in memory, for the product that sums over steps and batch.
-            all_da = self._array("da", 4 * H, blocks(T, B)[-1].stop, B).transpose(1, 0, 2)
-            all_da = all_da[: block.stop - block.start]
-            gates, partners, f = kept[block, :3], kept[block, 3:], kept[block, 1]
-            steps = range(T)[block], doutput[block], gates, partners, f, all_da, dx[block]
-            for t, doutput_t, gates_t, partners_t, f_t, all_da_t, dx_t in backwards(*steps):
+            all_da = self._array("da", 4 * H, block.stop - block.start, B).transpose(1, 0, 2)
+            gates, partners = kept[block, :3], kept[block, 3:]
+            kept_parts = gates, partners, gates[:, 0], gates[:, 1:], partners[:, 1:]
+            steps = backwards(range(T)[block], doutput[block], *kept_parts, all_da, dx[block])
+            for t, doutput_t, gates_t, partners_t, f_t, i_o_t, tanhs_t, all_da_t, dx_t in steps:
                 if t in ends:
                     dh[:, ends[t]] += dh_final[:, ends[t]]
                     dc[:, ends[t]] += dc_final[:, ends[t]]
@@ -151,28 +153,27 @@ class LSTM(RecurrentLayer):
                 np.multiply(gates_t, partners_t, out=products)
                 np.subtract(one, gates_t, out=by_gates)
                 by_gates *= products
-                # and by the a of a partner that is a tanh, as g and tanh_c: gate * (1 - partner^2).
-                # The row of c_before between them stays unused: one product of all three is faster.
-                np.multiply(products, partners_t, out=by_partners)
-                np.subtract(gates_t, by_partners, out=by_partners)
+                # and by the a or c in a partner that is a tanh: gate * (1 - tanh^2).
+                np.multiply(of_tanhs, tanhs_t, out=by_tanhs)
+                np.subtract(i_o_t, by_tanhs, out=by_tanhs)
                 dh += doutput_t
                 da_o *= dh
                 dc_by_h *= dh
                 dc += dc_by_h
-                da_i *= dc
                 da_f *= dc
+                da_i *= dc
                 da_g *= dc
                 all_da_t[...] = da
                 times_w_t(da, dread)
                 dx_t[...] = dread_x
                 dc *= f_t
-            dw += sum_of_products(all_da, read[block])
+            dw += self._sum_of_products(all_da, read[block])
 
-        dw = swap_g_and_o(dw)
+        dw = in_pairs_swapped(dw)
         db = dw[:, -1]
         return dx, (dh, dc), (dw[:, H:-1].copy(), dw[:, :H].copy(), db.copy(), db.copy())
 
 
-def swap_g_and_o(w: np.ndarray) -> np.ndarray:
-    """The blocks of rows from the order i, f, g, o to i, f, o, g, or back."""
-    return w.reshape(4, -1)[[0, 1, 3, 2]].reshape(w.shape)
+def in_pairs_swapped(w: np.ndarray) -> np.ndarray:
+    """The blocks of rows from the order i, f, g, o to f, i, o, g, or back."""
+    return w.reshape(4, -1)[[1, 0, 3, 2]].reshape(w.shape)

@@ -10,7 +10,7 @@ h[t] the state before step t.
 import numpy as np
 
 from rnnbook.checks import check_choice
-from rnnbook.scratch.layer import Cell, RecurrentLayer, backwards, blocks, product, sum_of_products
+from rnnbook.scratch.layer import Cell, RecurrentLayer, backwards, blocks, product
 
 NONLINEARITIES = ("tanh", "relu")
 
@@ -118,7 +118,7 @@ class RNN(RecurrentLayer):
                 dh += doutput_t
                 np.multiply(dh, slope_t, out=da_t)
                 times_w_hh_t(da_t, dh)
-            dw += sum_of_products(da, read[block])
+            dw += self._sum_of_products(da, read[block])
             np.matmul(w_ih.T, da, out=dx[block])
 
         db = dw[:, -1]
