@@ -5,13 +5,14 @@
 model.
 """
 
+import math
 import sys
 import types
 from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from rnnbook.checks import check_keys
+from rnnbook.checks import NotFiniteError, check_keys
 from rnnbook.scratch.optim import clip_grad_norm
 from rnnbook.tasks.batch import Batch
 
@@ -54,7 +55,10 @@ class ScratchAdapter:
     def gradients(self, batch: Batch, max_norm: float) -> tuple[float, float]:
         """Loss and gradient norm; the gradients, clipped to ``max_norm``, stay in the model."""
         self._mode(training=True)
-        loss, dprediction = self.loss(self.model.forward(*_arguments(batch)), *_wanted(batch))
+        prediction = self._prediction(batch)
+        if prediction is None:
+            return math.nan, math.nan
+        loss, dprediction = self.loss(prediction, *_wanted(batch))
         self.model.backward(dprediction)
         return float(loss), clip_grad_norm(self.model.grads, max_norm)
 
@@ -65,9 +69,18 @@ class ScratchAdapter:
     def evaluate(self, batch: Batch) -> float:
         """The loss in evaluation mode."""
         self._mode(training=False)
-        prediction = self.model.forward(*_arguments(batch))
+        prediction = self._prediction(batch)
         self._mode(training=True)
-        return float(self.loss(prediction, *_wanted(batch))[0])
+        return math.nan if prediction is None else float(self.loss(prediction, *_wanted(batch))[0])
+
+    def _prediction(self, batch: Batch) -> np.ndarray | None:
+        """None where one part of the model gave the next one infinity or NaN."""
+        try:
+            return self.model.forward(*_arguments(batch))
+        except NotFiniteError:
+            if np.isfinite(batch.x).all():
+                return None
+            raise
 
     def _mode(self, training: bool) -> None:
         if hasattr(self.model, "train"):

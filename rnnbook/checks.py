@@ -26,14 +26,18 @@ def check_shape(name: str, array, expected: Sequence[int | str]) -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {tuple(shape)}.")
 
 
+class NotFiniteError(ValueError):
+    """A number is NaN or infinite."""
+
+
 def check_finite(name: str, array) -> None:
-    """Raise ``ValueError`` at the first NaN or infinity in ``array``."""
+    """Raise ``NotFiniteError``, a ``ValueError``, at the first NaN or infinity in ``array``."""
     if hasattr(array, "detach"):  # a torch tensor
         array = array.detach().double().cpu().numpy()
     finite = np.isfinite(array)
     if not finite.all():
         index = tuple(map(int, np.argwhere(~finite)[0]))
-        raise ValueError(f"{name} must be finite, got {array[index]} at index {index}.")
+        raise NotFiniteError(f"{name} must be finite, got {array[index]} at index {index}.")
 
 
 def check_lengths(lengths, batch: int, steps: int) -> np.ndarray:
@@ -68,7 +72,7 @@ def check_choice(name: str, value, choices: Sequence[str]) -> None:
 def check_keys(name: str, given: Sequence[str], expected: Sequence[str]) -> None:
     """Raise ``ValueError`` unless ``given`` and ``expected`` hold the same names."""
     missing = sorted(set(expected) - set(given))
-    extra = sorted(set(given) - set(expected))
+    extra = sorted(map(str, set(given) - set(expected)))
     if missing or extra:
         said = [f"is missing {', '.join(missing)}"] if missing else []
         said += [f"has the unknown {', '.join(extra)}"] if extra else []

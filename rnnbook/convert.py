@@ -55,8 +55,9 @@ def set_params(model, params: Mapping[str, np.ndarray]) -> None:
     """Copy ``params`` into a ``rnnbook.scratch`` layer or model, or into a torch module.
 
     The arrays take the model's dtype. Raises ``ValueError`` that names what is missing, unknown, of
-    another shape or not finite; the model is then as it was.
+    another shape, no number or, in that dtype, not finite; the model is then as it was.
     """
+    _check_names("params", params)
     if not _is_torch(model):
         model.load_params(params)
         return
@@ -64,13 +65,14 @@ def set_params(model, params: Mapping[str, np.ndarray]) -> None:
 
     own = model.state_dict()
     check_keys("params", params, own)
+    tensors = {}
     for name, value in params.items():
         check_shape(name, value, own[name].shape)
-        check_finite(name, value)
+        tensors[name] = _as_tensor(name, value, own[name])
     # state_dict's tensors share the memory of the parameters
     with torch.no_grad():
-        for name, value in params.items():
-            own[name].copy_(torch.as_tensor(np.asarray(value)))
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
 
 
 def copy_weights(source, target) -> None:
@@ -85,6 +87,41 @@ def copy_weights(source, target) -> None:
 def _is_torch(model) -> bool:
     torch = sys.modules.get("torch")  # a torch module cannot exist before torch is imported
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _as_tensor(name: str, value, like):
+    """``value``, an array or a tensor, with the dtype of the tensor ``like`` and where it is.
+
+    Raises ``ValueError`` where it is no number or not finite, before or after.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        _check_numbers(name, value := np.asarray(value))
+        # torch has neither all of NumPy's dtypes nor its byte orders and negative strides
+        wide = {"f": np.float64, "c": np.complex128}.get(value.dtype.kind, np.int64)
+        value = torch.from_numpy(value.astype(wide, order="C"))
+    if value.is_complex() and not like.is_complex():
+        raise ValueError(f"{name} must hold real numbers, got complex ones.")
+    for tensor in (value, cast := value.detach().to(like)):
+        check_finite(name, tensor.abs() if tensor.is_complex() else tensor)
+    return cast
+
+
+def _check_names(name: str, params: Mapping[str, np.ndarray]) -> None:
+    if not isinstance(params, Mapping):
+        raise ValueError(f"{name} must be a dict of arrays, got {type(params).__name__}.")
+    for key in params:
+        if not isinstance(key, str):
+            raise ValueError(f"{name} must have strings as keys, got {key!r}.")
+
+
+def _check_numbers(name: str, array) -> None:
+    dtype = getattr(array, "dtype", None)
+    # a tensor's dtype has no kind: all of torch's are numbers
+    if dtype is None or getattr(dtype, "kind", "f") not in "biufc":
+        came = type(array).__name__ if dtype is None else f"dtype {dtype}"
+        raise ValueError(f"{name} must be an array of numbers, got {came}.")
 
 
 # Gate orders and the papers' GRU -------------------------------------------------------------
@@ -218,6 +255,7 @@ def from_onnx(nodes: Sequence[Mapping[str, np.ndarray]], kind: str) -> Params:
     order = _order(kind, "onnx", "torch")
     params: Params = {}
     for k, node in enumerate(nodes):
+        _check_names(f"nodes[{k}]", node)
         check_keys(f"nodes[{k}]", node, ("W", "R", "B"))
         check_shape(f"nodes[{k}] R", node["R"], ("directions", "G * H", "H"))
         count, _, hidden = node["R"].shape
@@ -240,9 +278,10 @@ def directions(params: Mapping[str, np.ndarray], kind: str) -> list[tuple[str, .
     """The suffixes of each layer's names: ``[("_l0", "_l0_reverse"), ("_l1", "_l1_reverse")]``.
 
     Raises ``ValueError`` unless ``params`` are all the weights of a recurrent layer of this
-    ``kind``, naming what is missing, unknown or of another shape.
+    ``kind``, naming what is missing, unknown, of another shape or no number.
     """
     check_choice("kind", kind, KINDS)
+    _check_names("params", params)
     ends = ("", "_reverse") if any(name.endswith("_reverse") for name in params) else ("",)
     layers = max(1, sum(name.startswith("weight_ih_l") for name in params) // len(ends))
     suffixes = [tuple(f"_l{k}{end}" for end in ends) for k in range(layers)]
@@ -258,6 +297,7 @@ def directions(params: Mapping[str, np.ndarray], kind: str) -> list[tuple[str, .
             shapes = (rows, size), (rows, hidden), (rows,), (rows,)
             for name, shape in zip(names, shapes, strict=True):
                 check_shape(name + suffix, params[name + suffix], shape)
+                _check_numbers(name + suffix, params[name + suffix])
     return suffixes
 
 
@@ -272,17 +312,24 @@ def _order(kind: str, source: str, target: str) -> tuple[str, str]:
 def save_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     """Write ``params`` to ``path``, as safetensors or npz by its ending; whole or not at all.
 
-    Neither format can hold code. Raises ``ValueError`` for another ending or for anything but
-    arrays of numbers, and ``ImportError`` where safetensors is wanted and missing; nothing is
+    Neither format can hold code. Raises ``ValueError`` for another ending, for anything but arrays
+    of numbers and for what safetensors has no place for (numbers of more than 8 bytes, the name
+    ``__metadata__``), and ``ImportError`` where safetensors is wanted and missing; nothing is
     written then.
     """
     ending = _ending(path)
-    arrays = {}
+    _check_names("params", params)
     for name, value in params.items():
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufc":
-            came = f"dtype {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        if not isinstance(value, np.ndarray):
+            came = type(value).__name__
             raise ValueError(f"{name} must be an array of numbers, got {came}.")
-        arrays[name] = np.ascontiguousarray(value)  # safetensors ignores strides
+        _check_numbers(name, value)
+        if ending == ".safetensors" and value.dtype.itemsize > 8:
+            raise ValueError(f"{name} must have numbers of 8 bytes at most, got {value.dtype}.")
+    if ending == ".safetensors" and "__metadata__" in params:
+        raise ValueError("params must have other keys than safetensors's own, got '__metadata__'.")
+    # safetensors ignores strides; np.ascontiguousarray would make () into (1,)
+    arrays = {name: np.asarray(value, order="C") for name, value in params.items()}
     to_bytes = _npz if ending == ".npz" else _safetensors().save
     write_atomically(path, to_bytes(arrays))
 
@@ -291,7 +338,7 @@ def load_params(path: str | Path) -> Params:
     """Read what :func:`save_params` wrote; :func:`set_params` puts it into a model.
 
     Raises ``FileNotFoundError``, ``ImportError`` as :func:`save_params`, and ``ValueError`` where
-    the file is none of that kind or holds pickled objects.
+    the file is none of that kind or holds anything but arrays of numbers.
     """
     ending = _ending(path)
     content = Path(path).read_bytes()
@@ -303,9 +350,12 @@ def load_params(path: str | Path) -> Params:
             raise ValueError(f"{path} must be a safetensors file, got another.") from error
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            params = {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise ValueError(f"{path} must be an npz file of numbers, got another.") from error
+    for name, value in params.items():
+        _check_numbers(f"{name} in {path}", value)
+    return params
 
 
 def _npz(arrays: Params) -> bytes:

@@ -87,6 +87,9 @@ def plot_runs(ax: Axes, x: Sequence[float], samples: np.ndarray, label: str, **s
         samples: one run a row, shape (runs, N).
         label: the legend's entry.
         style: passed to ``ax.plot``.
+
+    Raises:
+        ValueError: with fewer than two runs, or another number of positions than samples.
     """
     mean, half = mean_interval(samples)
     (line,) = ax.plot(x, mean, label=label, **style)
@@ -107,7 +110,11 @@ class Diagram:
     def box(
         self, x: float, y: float, text: str, role: str = "plain", *, width=1.3, height=0.8
     ) -> None:
-        """A labeled box centered at (x, y)."""
+        """A labeled box centered at (x, y), filled as its role.
+
+        Raises:
+            KeyError: for a role that ``ROLES`` does not have.
+        """
         self.ax.add_patch(
             FancyBboxPatch(
                 (x - width / 2, y - height / 2),
@@ -128,6 +135,7 @@ class Diagram:
         self.text(x, y, text)
 
     def text(self, x: float, y: float, text: str, **style) -> None:
+        """Text centered at (x, y); ``style`` is passed to ``ax.text`` and wins over the book's."""
         style = {"ha": "center", "va": "center", "fontsize": 10, "zorder": 3} | style
         self.ax.text(x, y, text, **style)
 

@@ -144,7 +144,8 @@ def fit(
         the history, from the very start also where a run is resumed.
     Raises:
         TrainingDiverged: at the first loss or gradient norm that is NaN or infinite.
-        ValueError: for wrong arguments, and for a checkpoint of another run.
+        ValueError: for wrong arguments, and for a checkpoint of another run or another model,
+            before anything has changed.
     """
     rng = np.random.default_rng() if rng is None else rng
     _check(data, epochs, batch_size, steps_per_epoch, rng, validation, patience, max_norm)
@@ -163,12 +164,12 @@ def fit(
     best = None
     if resume and Path(checkpoint).exists():
         saved = load_tree(checkpoint)
-        _check_same_run(saved, run, adapter.weights())
-        adapter.load_weights(saved["weights"])
-        adapter.load_state(saved["state"])
-        rng.bit_generator.state = saved["rng"]
+        _check_same_run(saved, _tree(run, adapter, best, rng, history, base_rates), optimizer)
         history, base_rates = History.from_state(saved["history"]), saved["base_rates"]
         best = saved["best"]
+        adapter.load_state(saved["state"])  # first, for the optimizer looks at every number
+        adapter.load_weights(saved["weights"])
+        rng.bit_generator.state = saved["rng"]
 
     bar = progress_bar(epochs * steps, done=history.epochs * steps, show=progress)
     try:
@@ -192,18 +193,7 @@ def fit(
                     best = adapter.weights()
             bar.set_postfix(**history.last())
             if checkpoint is not None:
-                save_tree(
-                    checkpoint,
-                    {
-                        "run": run,
-                        "weights": adapter.weights(),
-                        "best": best,
-                        "state": adapter.state(),
-                        "rng": rng.bit_generator.state,
-                        "history": history.state(),
-                        "base_rates": base_rates,
-                    },
-                )
+                save_tree(checkpoint, _tree(run, adapter, best, rng, history, base_rates))
     finally:
         bar.close()
         adapter.set_learning_rates(base_rates)
@@ -268,13 +258,79 @@ def _check(data, epochs, batch_size, steps_per_epoch, rng, validation, patience,
         raise ValueError("validation must be given where patience is, got None.")
 
 
-def _check_same_run(saved: dict, run: dict, weights: dict[str, np.ndarray]) -> None:
-    for name, value in run.items():
+def _tree(run, adapter, best, rng, history, base_rates) -> dict:
+    """What a checkpoint holds."""
+    return {
+        "run": run,
+        "weights": adapter.weights(),
+        "best": best,
+        "state": adapter.state(),
+        "rng": rng.bit_generator.state,
+        "history": history.state(),
+        "base_rates": base_rates,
+    }
+
+
+def _check_same_run(saved, own: dict, optimizer) -> None:
+    """Raise ``ValueError`` unless all of ``saved`` can be loaded where ``own`` is now."""
+    _check_alike("checkpoint", saved, dict.fromkeys(own))
+    _check_alike("checkpoint's run", saved["run"], dict.fromkeys(own["run"]))
+    for name, value in own["run"].items():
         if saved["run"][name] != value:
             raise ValueError(
                 f"checkpoint must be of the same run, got one with {name} "
                 f"{saved['run'][name]} where this has {value}."
             )
-    check_keys("checkpoint", saved["weights"], weights)
-    for name, array in weights.items():
-        check_shape(f"checkpoint's {name}", saved["weights"][name], array.shape)
+    state = dict(own["state"])
+    if "cuda" in state:  # of another device it is not loaded
+        state["cuda"] = None
+    if hasattr(optimizer, "param_groups"):  # of torch.optim, empty before the first step
+        state["optimizer"] = {"state": None, "param_groups": None}
+    best = None if saved["best"] is None else own["weights"]
+    expected = own | {"best": best, "state": state, "history": dict.fromkeys(own["history"])}
+    for name, like in expected.items():
+        _check_alike(f"checkpoint's {name}", saved[name], like)
+    if hasattr(optimizer, "param_groups"):
+        _check_groups(saved["state"]["optimizer"], optimizer.param_groups)
+
+
+def _check_alike(name: str, saved, like) -> None:
+    """Raise ``ValueError`` unless two trees have the same keys, lengths, shapes and generators.
+
+    Their numbers may differ, and None in ``like`` stands for anything.
+    """
+    if isinstance(like, dict | list | np.ndarray) and type(saved) is not type(like):
+        raise ValueError(f"{name} must be a {type(like).__name__}, got {type(saved).__name__}.")
+    if isinstance(like, dict):
+        wanted, came = like.get("bit_generator"), saved.get("bit_generator")
+        if wanted != came:
+            raise ValueError(f"{name} must be the state of a {wanted} generator, got {came}.")
+        check_keys(name, [str(key) for key in saved], like)
+        for key, item in like.items():
+            _check_alike(f"{name}[{key!r}]", saved[key], item)
+    elif isinstance(like, list):
+        if len(saved) != len(like):
+            raise ValueError(f"{name} must number {len(like)} as in this run, got {len(saved)}.")
+        for number, item in enumerate(like):
+            _check_alike(f"{name}[{number}]", saved[number], item)
+    elif isinstance(like, np.ndarray):
+        check_shape(name, saved, like.shape)
+        if not np.can_cast(saved.dtype, like.dtype, "same_kind"):
+            raise ValueError(f"{name} must fit the dtype {like.dtype}, got {saved.dtype}.")
+
+
+def _check_groups(saved: dict, groups: list[dict]) -> None:
+    """Raise ``ValueError`` unless a state of ``torch.optim`` belongs to such parameter groups."""
+    wanted, came = (
+        [len(group["params"]) for group in some] for some in (groups, saved["param_groups"])
+    )
+    if came != wanted:
+        raise ValueError(
+            f"checkpoint's optimizer must have parameter groups of sizes {wanted}, got {came}."
+        )
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    for number, averages in saved["state"].items():
+        for name, array in averages.items():
+            if np.size(array) > 1 and 1 not in array.shape:  # neither a counter nor Adafactor's
+                label = f"checkpoint's {name} of the optimizer's parameter {number}"
+                check_shape(label, array, parameters[number].shape)

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -153,6 +154,13 @@ def test_wrong_params_are_named_and_nothing_changes(make_model):
             good | {"bias_hh_l0": np.full(16, np.nan)},
             r"bias_hh_l0 must be finite, got nan at index \(0,\)",
         ),
+        (good | {"bias_hh_l0": np.full(16, "1")}, "bias_hh_l0 must .* numbers, got .*<U1"),
+        (good | {"bias_hh_l0": np.full(16, None)}, "bias_hh_l0 must .* numbers, got .*object"),
+        (good | {"bias_hh_l0": np.full(16, 1j)}, "bias_hh_l0 must hold real numbers, got complex"),
+        (good | {"bias_hh_l0": None}, r"bias_hh_l0 must be an array of shape \(16,\), got None"),
+        (good | {3: np.ones(16)}, "params must have strings as keys, got 3"),
+        (good | {None: None, "b": None}, "params must have strings as keys, got None"),
+        (None, "params must be a dict of arrays, got NoneType"),
     ]
     for params, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -160,6 +168,47 @@ def test_wrong_params_are_named_and_nothing_changes(make_model):
         equal(convert.get_params(model), before)
     convert.set_params(model, good)
     equal(convert.get_params(model), good)
+
+
+def test_a_torch_module_takes_all_arrays_of_numbers_and_none_that_overflow():
+    model = torch.nn.GRU(D, H)
+    good = convert.get_params(model)
+    numbers = np.arange(12)
+    for array in (
+        numbers[::-1],
+        numbers.astype(">f4"),
+        numbers.astype(np.longdouble),
+        torch.arange(12, dtype=torch.bfloat16),
+    ):
+        convert.set_params(model, good | {"bias_hh_l0": array})
+        expected = array.tolist()
+        assert model.bias_hh_l0.tolist() == expected
+    with pytest.raises(ValueError, match=r"bias_hh_l0 must be finite, got inf at index \(0,\)"):
+        convert.set_params(model, good | {"bias_hh_l0": np.full(12, 1e300)})  # not in float32
+    counter = torch.nn.BatchNorm1d(1)
+    wrong = convert.get_params(counter) | {"num_batches_tracked": np.array(np.nan)}
+    with pytest.raises(ValueError, match="num_batches_tracked must be finite, got nan"):
+        convert.set_params(counter, wrong)
+
+
+@pytest.mark.parametrize(("wrong", "came"), [("a", "<U1"), (None, "object")])
+def test_other_weights_than_numbers_are_named_on_every_route(wrong, came):
+    params = make("GRU").params
+    (keras,), (onnx,) = convert.to_keras(params, "GRU"), convert.to_onnx(params, "GRU")
+    bad = params | {"bias_ih_l0": np.full(12, wrong)}
+    for route, *arguments in [
+        (convert.to_keras, bad, "GRU"),
+        (convert.to_onnx, bad, "GRU"),
+        (convert.flip_update_gate, bad),
+        (convert.from_keras, [[*keras[:2], np.full((2, 12), wrong)]], "GRU"),
+        (convert.from_onnx, [onnx | {"B": np.full((1, 24), wrong)}], "GRU"),
+    ]:
+        with pytest.raises(ValueError, match=f"bias_ih_l0 must be an array of numbers, .* {came}"):
+            route(*arguments)
+    with pytest.raises(ValueError, match="params must have strings as keys, got 3"):
+        convert.to_keras(params | {3: np.ones(2)}, "GRU")
+    with pytest.raises(ValueError, match=r"nodes\[0\] must have strings as keys, got 3"):
+        convert.from_onnx([{3: np.ones(2)}], "GRU")
 
 
 def test_convert_and_scratch_need_neither_torch_nor_keras():
@@ -448,10 +497,12 @@ def test_files_hold_every_bit(tmp_path, ending):
         "transposed": np.arange(6.0).reshape(2, 3).T,
         "single": np.float32([[0.1]]),
         "file": np.array([3, -4]),
+        "scalar": np.array(3.5),
     }
     convert.save_params(path, params)
     loaded = convert.load_params(str(path))
     equal(loaded, params)
+    assert loaded["scalar"].shape == ()
     assert {name: array.dtype for name, array in loaded.items()} == {
         name: array.dtype for name, array in params.items()
     }
@@ -476,6 +527,38 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, ending):
             convert.save_params(path, new | {"weight_ih_l0": wrong})
     equal(convert.load_params(path), old)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_file_cannot_hold_is_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for params, message in [
+        ({"a": np.ones(2) * 1j}, "a must have numbers of 8 bytes at most, got complex128"),
+        ({"__metadata__": np.ones(2)}, "params must have other keys .*, got '__metadata__'"),
+        ({3: np.ones(2)}, "params must have strings as keys, got 3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            convert.save_params(path, params)
+    with pytest.raises(ValueError, match="params must have strings as keys, got 3"):
+        convert.save_params(tmp_path / "w.npz", {3: np.ones(2)})
+    assert not list(tmp_path.iterdir())
+    convert.save_params(tmp_path / "w.npz", {"__metadata__": np.ones(2) * 1j})
+    equal(convert.load_params(tmp_path / "w.npz"), {"__metadata__": np.ones(2) * 1j})
+
+
+def test_an_npz_file_with_other_things_than_numbers_is_refused(tmp_path):
+    path = tmp_path / "w.npz"
+    np.savez(path, a=np.ones(2), words=np.array(["a"]))
+    with pytest.raises(
+        ValueError, match=r"words in .*w\.npz must be an array of numbers, got .*U1"
+    ):
+        convert.load_params(path)
+    np.savez(path, a=np.ones(2))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(
+        ValueError, match=r"readme\.txt in .* must be an array of numbers, got bytes"
+    ):
+        convert.load_params(path)
 
 
 def test_wrong_files_are_named(tmp_path):

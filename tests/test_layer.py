@@ -364,3 +364,45 @@ def test_parameters_are_loaded_all_or_none(kind, rng):
         assert all(layer.params[name] is array for name, array in arrays.items())
         new[first] += 1
         assert not np.array_equal(layer.params[first], new[first])
+
+
+@every_layer
+def test_a_run_that_was_interrupted_leaves_no_old_tape(kind, monkeypatch, rng):
+    layer = kind(D, H, rng=rng)
+    layer.forward(rng.standard_normal((B, T, D)))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(layer, "_forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        layer.forward(rng.standard_normal((B, T, D)))
+    with pytest.raises(RuntimeError, match="needs a call of forward"):
+        layer.backward(rng.standard_normal((B, T, H)))
+
+
+@every_layer
+def test_weights_of_another_kind_are_named_and_change_nothing(kind, rng):
+    layer = kind(D, H, dtype=np.float32, rng=rng)
+    before = {name: array.copy() for name, array in layer.params.items()}
+    shape = before["bias_hh_l0"].shape
+    wrong = {
+        "must hold real numbers, got <U1": np.full(shape, "a"),
+        "must hold real numbers, got complex128": np.full(shape, 1j),
+        r"must be finite, got inf at index \(0,\)": np.full(shape, 1e300),
+        "must be an array of shape .*, got NoneType": None,
+    }
+    for message, array in wrong.items():
+        with pytest.raises(ValueError, match=f"bias_hh_l0 {message}"):
+            layer.load_params({name: 2 * a for name, a in before.items()} | {"bias_hh_l0": array})
+    with pytest.raises(ValueError, match="params has the unknown 3"):
+        layer.load_params(before | {3: 0})
+    for name, array in before.items():
+        assert np.array_equal(layer.params[name], array)
+
+
+def test_a_tensor_that_needs_a_gradient_can_be_loaded(rng):
+    torch = pytest.importorskip("torch")
+    layer, twin = GRU(D, H, rng=rng), torch.nn.GRU(D, H, batch_first=True)
+    layer.load_params(dict(twin.named_parameters()))
+    assert np.array_equal(layer.params["bias_hh_l0"], twin.bias_hh_l0.detach().numpy())

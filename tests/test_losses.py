@@ -67,6 +67,18 @@ def test_number_type_of_the_gradient_is_the_predictions():
     assert softmax_cross_entropy(p, np.array([0, 2]))[1].dtype == np.float32
 
 
+@pytest.mark.parametrize("loss", [mse, huber])
+def test_whole_numbers_are_no_excuse(loss):
+    prediction, target = np.array([1, 2]), np.array([1.5, 4.5])
+    for a, b in zip(loss(prediction, target), loss(prediction * 1.0, target), strict=True):
+        np.testing.assert_array_equal(a, b)
+    logits = np.array([[1, 2, 3]])
+    for a, b in zip(
+        softmax_cross_entropy(logits, [0]), softmax_cross_entropy(logits * 1.0, [0]), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_inputs_are_left_alone():
     z, y, mask = np.ones((2, 3)), np.array([0, -1]), np.array([True, False])
     softmax_cross_entropy(z, y, mask)

@@ -108,8 +108,50 @@ def test_wrong_stacks_are_named(rng):
         Stacked([GRU(D, H, 2, rng=rng)])
     with pytest.raises(ValueError, match="layers must hold one layer at least, got none"):
         Stacked([])
-    with pytest.raises(ValueError, match="state must have 2 rows, got 1"):
+    with pytest.raises(ValueError, match=r"state must have shape \(2, 3, 4\), got \(1, 3, 4\)"):
         Stacked([a, b]).forward(np.ones((B, T, D)), np.ones((1, B, H)))
+    with pytest.raises(ValueError, match=r"layers\[1\] must be a recurrent layer, got Linear"):
+        Stacked([a, Linear(H, H)])
+    with pytest.raises(ValueError, match=r"layers\[1\] must have the state h, .* got h, c"):
+        Stacked([a, LSTM(H, H)])
+
+
+def test_what_a_stack_refuses_changes_nothing(rng):
+    stacked = Stacked([GRU(D, H, rng=rng), GRU(H, H, rng=rng)], [Dropout(rng=rng)])
+    x, doutput = rng.standard_normal((B, T, D)), rng.standard_normal((B, T, H))
+    stacked.forward(x)
+    before = stacked.backward(doutput)[0]
+    grads = {name: array.copy() for name, array in stacked.grads.items()}
+    noise = rng.bit_generator.state
+
+    late = np.ones((2, B, H))
+    late[1, 2, 3] = np.nan  # in the share of the second layer
+    refused = {
+        r"state must be finite, got nan at index \(1, 2, 3\)": (2 * x, late),
+        "state must be an array of shape .* got str": (2 * x, "ab"),
+        "state must be one array h, got 2 arrays": (2 * x, ([0], [1])),
+        r"x must have shape \(B, T, 2\)": (x[:, :, :1], None),
+        r"x must have shape \(B, T, 2\), got \(\)": (3.0, None),
+        "x must be finite": (x * np.nan, None),
+    }
+    for message, arguments in refused.items():
+        with pytest.raises(ValueError, match=message):
+            stacked.forward(*arguments)
+    with pytest.raises(ValueError, match=r"dstate must have shape \(2, 3, 4\), got \(1, 3, 4\)"):
+        stacked.backward(doutput, np.ones((1, B, H)))
+    assert rng.bit_generator.state == noise
+    assert all(np.array_equal(stacked.grads[name], array) for name, array in grads.items())
+    assert np.array_equal(stacked.backward(doutput)[0], before)
+
+
+def test_a_stack_that_failed_half_way_has_not_run(rng):
+    stacked = Stacked([RNN(D, H, nonlinearity="relu", rng=rng), RNN(H, H, rng=rng)])
+    stacked.forward(np.ones((B, T, D)))
+    stacked.layers[0].params["bias_ih_l0"][...] = 1e308
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="x must be finite, got inf"):
+        stacked.forward(np.ones((B, T, D)))
+    with pytest.raises(RuntimeError, match="needs a call of forward"):
+        stacked.backward(np.ones((B, T, H)))
 
 
 class TorchModel(torch.nn.Module):

@@ -110,14 +110,58 @@ def test_nothing_has_changed_when_a_step_or_a_load_fails():
 
 
 @pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("steps", -3, r"state\['steps'\] must be a whole number between 0 and inf, got -3"),
+        ("steps", np.array("7"), r"state\['steps'\] must be a whole number .*, got '7'"),
+        ("lr", np.array(-1.0), r"state\['lr'\] must lie between 0 and inf, got -1.0"),
+        ("lr", np.nan, r"state\['lr'\] must lie between 0 and inf, got nan"),
+        ("lr", np.inf, r"state\['lr'\] must be finite, got inf"),
+        ("exp_avg_sq.bias", np.array(list("abc")), r"must fit the dtype float64, got <U1"),
+        ("exp_avg_sq.bias", np.array([0, 0, np.nan]), r"must be finite, got nan at index \(2,\)"),
+    ],
+)
+def test_a_wrong_entry_of_a_state_is_told_and_changes_nothing(entry, value, message):
+    optimizer = optim.Adam(initial())
+    optimizer.step(next(gradients(1)))
+    before = optimizer.state_dict()
+    other = {name: array + 1 for name, array in before.items()}
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(other | {entry: value})
+    for name, array in optimizer.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSProp", "Adam", "AdamW"])
+def test_a_step_along_no_real_numbers_or_by_no_finite_rate_changes_nothing(name):
+    params = initial()
+    optimizer = getattr(optim, name)(params)
+    good = next(gradients(1))
+    for bad in (np.array(list("abc")), np.ones(3, complex), np.array([None] * 3)):
+        with pytest.raises(ValueError, match=r"grads\['bias'\] must fit the dtype float64, got "):
+            optimizer.step(good | {"bias": bad})
+    for lr in (np.nan, np.inf, -1.0):
+        optimizer.lr = lr
+        with pytest.raises(ValueError, match=f"lr must .*, got {lr}"):
+            optimizer.step(good)
+    assert optimizer.steps == 0
+    for key, array in initial().items():
+        np.testing.assert_array_equal(params[key], array)
+        assert not any(averages[key].any() for averages in optimizer.state.values())
+
+
+@pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("SGD", {"lr": -0.1}, "lr must lie between 0 and inf, got -0.1"),
+        ("SGD", {"lr": np.inf}, "lr must be finite, got inf"),
         ("SGD", {"momentum": 1.5}, "momentum must lie between 0 and 1, got 1.5"),
         ("SGD", {"nesterov": True}, "nesterov must come with a momentum above 0"),
         ("SGD", {"weight_decay": -1}, "weight_decay must lie between 0 and inf, got -1"),
         ("RMSProp", {"alpha": 2.0}, "alpha must lie between 0 and 1, got 2.0"),
         ("Adam", {"betas": (0.9, 1.0)}, "betas\\[1\\] must be at least 0 and below 1, got 1.0"),
+        ("Adam", {"betas": (0.9,)}, r"betas must be two numbers, got \(0.9,\)"),
+        ("AdamW", {"betas": 0.9}, "betas must be two numbers, got 0.9"),
         ("Adam", {"eps": -1.0}, "eps must lie between 0 and inf, got -1.0"),
     ],
 )

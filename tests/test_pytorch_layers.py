@@ -231,11 +231,13 @@ def test_autocast(name):
     layer = getattr(pytorch, name)(D, H)
     head = torch.nn.Linear(D, D)
     x = torch.randn(B, T, D)
-    exact, _ = layer(head(x))
+    exact, state = layer(head(x))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output, _ = layer(head(x))
         output.float().sum().backward()
+        carried, _ = layer(head(x), state)  # x in bfloat16, the state in float32
     close(output.float(), exact, 0.05)
+    close(carried.float(), layer(head(x), state)[0], 0.05)
     assert head.weight.grad.isfinite().all()
 
 
@@ -302,15 +304,25 @@ def test_wrong_input_is_named(name):
         ((x[..., :1],), r"x must have shape \(B, T, 2\), got \(3, 5, 1\)"),
         ((x[0, :, :1],), r"x must have shape \(T, 2\), got \(5, 1\)"),
         ((x[:, :0],), r"x must have shape \(B, T, 2\), got \(3, 0, 2\)"),
-        (("sequence",), r"x must be an array of shape \(B, T, 2\), got str"),
+        (("sequence",), r"x must be a torch tensor or a PackedSequence, got str"),
+        ((x.numpy(),), r"x must be a torch tensor or a PackedSequence, got ndarray"),
+        ((x[0].numpy(),), r"x must be a torch tensor or a PackedSequence, got ndarray"),
         ((packed,), r"x\.data must have shape \(N, 2\), got \(12, 3\)"),
-        ((x.double(),), r"x must have the weights' dtype torch\.float32, got torch\.float64"),
+        ((x.double(),), r"x must have dtype torch\.float32 to fit.*, got torch\.float64"),
+        ((pack_padded_sequence(x.double(), [5, 4, 3], True),), r"x\.data must have dtype"),
         ((x, h) if pair else (x, (h, h)), "state must be .*, got [12] of them"),
     ]
     for wrong, shape in [(h[:1], r"\(1, 3, 4\)"), (h[:, 0], r"\(2, 4\)")]:
         state = (h, wrong) if pair else wrong
         last = "c" if pair else "h"
         cases.append(((x, state), rf"state {last} must have shape \(2, 3, 4\), got {shape}"))
+    for wrong, message in [
+        (h.numpy(), "must be a torch tensor, got ndarray"),
+        (h.double(), r"must have dtype torch\.float32 to fit the weights, got torch\.float64"),
+    ]:
+        cases.append(
+            ((x, (h, wrong) if pair else wrong), f"state {'c' if pair else 'h'} {message}")
+        )
     cases.append(
         ((x[0], (h, h) if pair else h), r"state h must have shape \(2, 4\), got \(2, 3, 4\)")
     )

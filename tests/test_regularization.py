@@ -93,6 +93,11 @@ def test_wrong_input_of_dropout_is_named():
         Dropout().backward(np.ones(2))
     with pytest.raises(ValueError, match=r"x must have shape \(B, T, D\), got \(3, 4\)"):
         VariationalDropout().forward(np.ones((3, 4)))
+    for dropout in (Dropout(), VariationalDropout(), Dropout().eval()):
+        dropout.forward(np.ones((2, 3, 4)))
+        for shape in [(3, 4), (2, 5, 4)]:
+            with pytest.raises(ValueError, match=r"doutput must have shape \(2, 3, 4\), got"):
+                dropout.backward(np.ones(shape))
 
 
 @given(shape=st.lists(st.integers(1, 4), max_size=3), size=st.integers(1, 6))
@@ -270,6 +275,17 @@ def test_a_share_p_of_the_units_keeps_its_state():
     assert (output[:, 1:] == output[:, :-1]).mean() == pytest.approx(0.3, abs=0.03)
 
 
+def test_zoneout_that_failed_half_way_has_not_run():
+    zoneout = Zoneout(RNN(1, 2, nonlinearity="relu"), 0.5)
+    zoneout.forward(np.ones((1, 9, 1)))
+    zoneout.params["weight_hh_l0"][...] = 1e200
+    zoneout.params["bias_ih_l0"][...] = 1
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="state must be finite"):
+        zoneout.forward(np.ones((1, 9, 1)))
+    with pytest.raises(RuntimeError, match="needs a call of forward"):
+        zoneout.backward(None)
+
+
 def test_wrong_input_of_zoneout_is_named():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="p_hidden must lie between 0 and 1, got 2"):
@@ -283,6 +299,11 @@ def test_wrong_input_of_zoneout_is_named():
         zoneout.forward(np.ones((4, 5, 3)))
     with pytest.raises(ValueError, match=r"\(1, 4, 3\), got \(1, 2, 3\)"):
         zoneout.forward(np.ones((4, 5, 2)), np.ones((1, 2, 3)))
+    noise, x = zoneout.rng.bit_generator.state, np.ones((4, 5, 2))
+    x[1, 4, 0] = np.nan
+    with pytest.raises(ValueError, match=r"x must be finite, got nan at index \(1, 4, 0\)"):
+        zoneout.forward(x)
+    assert zoneout.rng.bit_generator.state == noise
     zoneout.forward(np.ones((4, 5, 2)))
     with pytest.raises(ValueError, match=r"doutput must have shape \(4, 5, 3\), got \(4, 5, 2\)"):
         zoneout.backward(np.ones((4, 5, 2)))

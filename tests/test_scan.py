@@ -1,6 +1,7 @@
 """rnnbook.pytorch: scans against the loop, MinGRU, MinLSTM and LRU."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -259,5 +260,41 @@ def test_wrong_input_is_named():
             layer(torch.zeros(2, 5, 4))
         with pytest.raises(ValueError, match=r"state must have shape \(1, 2, 4\), got \(2, 4\)"):
             layer(torch.zeros(2, 5, 3), torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_arrays_and_other_dtypes_are_refused(kind):
+    layer = kind(3, 4)
+    x, state = torch.zeros(2, 5, 3), layer(torch.zeros(2, 5, 3))[1].detach()
+    double = torch.complex128 if state.is_complex() else F64
+    packed = pack_padded_sequence(x.double(), [5, 4], True)
+    for arguments, message in [
+        ((x.numpy(),), "x must be a torch tensor or a PackedSequence, got ndarray"),
+        ((x, state.numpy()), "state must be a torch tensor, got ndarray"),
+        ((x, (state,)), "state must be a torch tensor, got tuple"),
+        ((x.double(),), "x must have dtype torch.float32 to fit the weights, got torch.float64"),
+        ((packed,), "x.data must have dtype torch.float32 to fit the weights, got torch.float64"),
+        (
+            (x, state.to(double)),
+            f"state must have dtype {state.dtype} to fit the weights, got {double}",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            layer(*arguments)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_autocast(kind):
+    """It casts; so the input may be in bfloat16 and the state in float32."""
+    layer = kind(3, 4)
+    x = draw(2, 5, 3, dtype=torch.float32, g=generator())
+    exact, state = layer(x)
+    carried, _ = layer(x, state)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        close(layer(x.bfloat16())[0].float(), exact, atol=0.05)
+        close(layer(x.bfloat16(), state)[0].float(), carried, atol=0.05)
+
+
+def test_wrong_rings_are_named():
     with pytest.raises(ValueError, match=r"r_min must lie between 0 and 0\.5, got 0\.9"):
         pytorch.LRU(3, 4, r_min=0.9, r_max=0.5)

@@ -144,6 +144,9 @@ def test_copy_memory_baseline(rng):
     per_step = [conditional_loss(column, np.zeros_like(column)) for column in batch.target.T]
     assert np.mean(per_step) == pytest.approx(tasks.copy_memory_baseline(5), rel=1e-3)
     assert tasks.copy_memory_baseline(100) == pytest.approx(10 * math.log(8) / 120)
+    for wrong in ({"delay": 0}, {"delay": 5, "length": 0}, {"delay": 5, "symbols": -2}):
+        with pytest.raises(ValueError, match=f"{list(wrong)[-1]} must be"):
+            tasks.copy_memory_baseline(**wrong)
 
 
 def test_temporal_order(rng):

@@ -18,14 +18,18 @@ import pytest
 
 import rnnbook.checkpoint
 from rnnbook import tasks
+from rnnbook.adapters import generators
 from rnnbook.checkpoint import load_tree, save_tree, write_atomically
 from rnnbook.scratch import losses, optim, schedules
 from rnnbook.scratch.embedding import Embedding
+from rnnbook.scratch.gru import GRU
 from rnnbook.scratch.linear import Linear
 from rnnbook.scratch.lstm import LSTM
 from rnnbook.scratch.minimal import MinGRU
 from rnnbook.scratch.model import SequenceModel, Stacked
-from rnnbook.scratch.regularization import Dropout
+from rnnbook.scratch.recurrent_layer import RNN
+from rnnbook.scratch.regularization import Dropout, Zoneout
+from rnnbook.tasks.batch import Batch
 from rnnbook.train import History, TrainingDiverged, evaluate, fit
 
 FAMILIES = ["scratch", "torch"]
@@ -318,6 +322,52 @@ def test_an_infinite_gradient_stops_too():
     assert equal(weights(parts[0]), before)
 
 
+RECURRENT = {
+    "RNN": lambda: RNN(2, 3, nonlinearity="relu"),
+    "LSTM": lambda: LSTM(2, 3, bidirectional=True),
+    "GRU": lambda: GRU(2, 3),
+    "Zoneout": lambda: Zoneout(RNN(2, 3, nonlinearity="relu")),
+    "Stacked": lambda: Stacked([RNN(2, 3, nonlinearity="relu"), RNN(3, 3, nonlinearity="relu")]),
+}
+
+
+def many_to(number, layer):
+    head = Linear(layer.hidden_size * (1 + layer.bidirectional), 1)
+    model = SequenceModel(layer, head, many_to=number)
+    target = np.ones((4, 1) if number == "one" else (4, 50, 1))
+    return model, Batch(x=np.ones((4, 50, 2)), target=target)
+
+
+@pytest.mark.parametrize("number", ["one", "many"])
+@pytest.mark.parametrize("layer", RECURRENT.values(), ids=RECURRENT)
+def test_a_gradient_of_nan_is_divergence_in_every_model(layer, number):
+    model, data = many_to(number, layer())
+    before = weights(model)
+
+    def nan(prediction, target):
+        return math.nan, prediction * math.nan
+
+    with pytest.raises(TrainingDiverged, match="step 0: the loss is nan"):
+        fit(model, data, loss=nan, optimizer=optim.SGD(model.params), epochs=1)
+    assert equal(weights(model), before)
+
+
+@pytest.mark.parametrize("number", ["one", "many"])
+@pytest.mark.parametrize("layer", ["Zoneout", "Stacked"])
+def test_infinity_between_two_parts_is_divergence(layer, number):
+    model, data = many_to(number, RECURRENT[layer]())
+    for array in model.rnn.params.values():
+        array[...] = 1e200
+    optimizer = optim.SGD(model.params)
+    with np.errstate(over="ignore", invalid="ignore"):
+        with pytest.raises(TrainingDiverged, match="step 0: the loss is nan"):
+            fit(model, data, loss=losses.mse, optimizer=optimizer, epochs=1)
+        assert math.isnan(evaluate(model, data, loss=losses.mse))
+    data.x[0, 0, 0] = np.nan  # this is no divergence
+    with pytest.raises(ValueError, match="x must be finite, got nan"):
+        fit(model, data, loss=losses.mse, optimizer=optimizer, epochs=1)
+
+
 # Checkpoints
 
 
@@ -479,6 +529,115 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(family, tmp_
     assert equal(weights(parts[0]), before)
     with pytest.raises(ValueError, match="with steps_per_epoch 4 where this has 5"):
         train(family, 3, checkpoint=file, resume=True, batch_size=10)
+
+
+def everything(parts, rng):
+    """All that a refused resume must leave as it was, as text."""
+    model, _, optimizer = parts
+    held = [generator.bit_generator.state for generator in [*generators(model), rng]]
+    return repr((weights(model), optimizer.state_dict(), held))
+
+
+def assert_refused(parts, file, message):
+    rng = np.random.default_rng(9)
+    before = everything(parts, rng)
+    with pytest.raises(ValueError, match=message):
+        train(None, 3, parts=parts, rng=rng, checkpoint=file, resume=True)
+    assert everything(parts, rng) == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("saved_with", [0, 1])
+def test_another_number_of_generators_is_refused_and_nothing_changes(family, saved_with, tmp_path):
+    def parts(held, seed):
+        model, loss, optimizer = make(family, seed=seed)
+        if family == "torch":
+            import torch
+
+            model.dropout.generator = torch.Generator() if held else None
+        elif not held:
+            model.rnn.between = None
+        return model, loss, optimizer
+
+    file = tmp_path / "run.npz"
+    train(family, 2, parts=parts(saved_with, 0), checkpoint=file)
+    message = rf"state\['generators'\] must number {1 - saved_with} as .*, got {saved_with}\."
+    assert_refused(parts(1 - saved_with, 1), file, message)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_bit_generator_is_refused_and_nothing_changes(family, tmp_path):
+    file = tmp_path / "run.npz"
+    train(family, 2, checkpoint=file, rng=np.random.Generator(np.random.MT19937(3)))
+    message = "checkpoint's rng must be the state of a PCG64 generator, got MT19937"
+    assert_refused(make(family, seed=1), file, message)
+    train(family, 3, checkpoint=file, resume=True, rng=np.random.Generator(np.random.MT19937(4)))
+
+
+def test_another_bit_generator_in_the_model_is_refused_and_nothing_changes(tmp_path):
+    file = tmp_path / "run.npz"
+    train("scratch", 2, checkpoint=file)
+    parts = make("scratch", seed=1)
+    parts[0].rnn.between[0].rng = np.random.Generator(np.random.SFC64(1))
+    message = r"state\['generators'\]\[0\] must be the state of a SFC64 generator, got PCG64"
+    assert_refused(parts, file, message)
+
+
+BROKEN = {
+    "run": (lambda tree: tree.pop("run"), "checkpoint is missing run"),
+    "unknown": (lambda tree: tree.update({0: 1}), "checkpoint has the unknown 0"),
+    "in run": (lambda tree: tree["run"].pop("sequences"), "checkpoint's run is missing sequences"),
+    "state": (lambda tree: tree["state"].pop("optimizer"), "state is missing optimizer"),
+    "history": (lambda tree: tree["history"].pop("loss"), "history is missing loss"),
+    "rates": (lambda tree: tree["base_rates"].append(1.0), "base_rates must number 1 .*, got 2"),
+    "best": (lambda tree: tree["best"].popitem(), "checkpoint's best is missing head"),
+    "weights": (lambda tree: tree.update(weights=None), "weights must be a dict, got NoneType"),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_checkpoint_with_a_wrong_part_is_refused_and_nothing_changes(family, case, tmp_path):
+    file = tmp_path / "run.npz"
+    train(family, 2, checkpoint=file)
+    tree = load_tree(file)
+    change, message = BROKEN[case]
+    change(tree)
+    save_tree(file, tree)
+    assert_refused(make(family, seed=1), file, message)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("exp_avg.head.bias", np.ones(2), r"must have shape \(1,\), got \(2,\)"),
+        ("exp_avg_sq.head.bias", np.array(["a"]), "must fit the dtype float64, got <U1"),
+        ("exp_avg_sq.head.bias", np.array([np.nan]), "must be finite, got nan"),
+        ("other", np.ones(1), "has the unknown other"),
+    ],
+)
+def test_another_state_of_a_numpy_optimizer_is_refused(entry, value, message, tmp_path):
+    file = tmp_path / "run.npz"
+    train("scratch", 2, checkpoint=file)
+    tree = load_tree(file)
+    tree["state"]["optimizer"][entry] = value
+    save_tree(file, tree)
+    assert_refused(make("scratch", seed=1), file, message)
+
+
+def test_another_state_of_a_torch_optimizer_is_refused(tmp_path):
+    import torch
+
+    file = tmp_path / "run.npz"
+    train("torch", 2, checkpoint=file)
+    model, loss, _ = make("torch", seed=1)
+    first, *others = model.parameters()
+    for parameters, message in (
+        ([{"params": [first]}, {"params": others}], "base_rates must number 2 as .*, got 1"),
+        (others, r"optimizer must have parameter groups of sizes \[5\], got \[6\]"),
+        ([*others, first], r"parameter 0 must have shape \(21, 7\), got \(21, 2\)"),
+    ):
+        assert_refused((model, loss, torch.optim.Adam(parameters)), file, message)
 
 
 # What stays quiet, and wrong input

@@ -35,8 +35,8 @@ class GRU(RecurrentLayer):
         device: where the parameters live.
         dtype: of the parameters.
 
-    Call and errors: :meth:`RecurrentLayer.forward`. Source: Cho et al. (2014), arXiv:1406.1078, in
-    its first version.
+    Call and errors: :meth:`~rnnbook.pytorch.layer.RecurrentLayer.forward`.
+    Source: Cho et al. (2014), arXiv:1406.1078, in its first version.
     """
 
     blocks = 3

@@ -103,11 +103,10 @@ class RecurrentLayer(nn.Module):
 
         Raises:
             ValueError: a wrong rank, feature size or dtype of the input, a state of the wrong
-                shape or kind. Unlike ``rnnbook.scratch`` it does not look for NaN: on a GPU to
-                look is to wait.
+                shape, dtype or kind. Unlike ``rnnbook.scratch`` it does not look for NaN: on a
+                GPU to look is to wait.
         """
-        sequences = open_sequences(x, self.input_size)
-        self._check_dtype(sequences.x)
+        sequences = open_sequences(x, self.input_size, self.weight_ih_l0.dtype)
         starts = self._states(state, sequences)
         output, finals = self._stack(sequences.x, starts, sequences.lengths)
         state = tuple(sequences.close_state(final) for final in finals)
@@ -142,14 +141,10 @@ class RecurrentLayer(nn.Module):
         zeros = w_hh.new_zeros(len(w_hh))
         return w_ih, w_hh, zeros, zeros
 
-    def _check_dtype(self, x: Tensor) -> None:
-        dtype = self.weight_ih_l0.dtype
-        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ValueError(f"x must have the weights' dtype {dtype}, got {x.dtype}.")
-
     def _states(self, state: State | None, sequences: "Sequences") -> list[Tensor]:
         """``state`` as a list of tensors (L * directions, B, H)."""
         rows, batch = len(self._suffixes), sequences.x.shape[1]
+        dtype = self.weight_ih_l0.dtype
         if state is None:
             zeros = sequences.x.new_zeros(rows, batch, self.hidden_size)
             return [zeros] * len(self.state_names)
@@ -158,7 +153,7 @@ class RecurrentLayer(nn.Module):
             kind = f"the pair ({', '.join(self.state_names)})" if len(self.state_names) > 1 else "h"
             raise ValueError(f"state must be {kind}, got {len(parts)} of them.")
         for name, part in zip(self.state_names, parts, strict=True):
-            sequences.check_state(f"state {name}", part, rows, self.hidden_size)
+            sequences.check_state(f"state {name}", part, rows, self.hidden_size, dtype)
         return [sequences.open_state(part) for part in parts]
 
     def extra_repr(self) -> str:
@@ -190,10 +185,10 @@ class Sequences(NamedTuple):
             return PackedSequence(data, sizes, order, back)
         return output.squeeze(1) if self.single else output.transpose(0, 1)
 
-    def check_state(self, name: str, state: Tensor, rows: int, hidden_size: int) -> None:
-        """Raise ``ValueError`` unless ``state`` has the shape of a state of these sequences."""
+    def check_state(self, name: str, state, rows: int, hidden_size: int, dtype) -> None:
+        """Raise ``ValueError`` unless ``state`` fits these sequences and weights of ``dtype``."""
         batch = () if self.single else (self.x.shape[1],)
-        check_shape(name, state, (rows, *batch, hidden_size))
+        check_tensor(name, state, (rows, *batch, hidden_size), dtype)
 
     def open_state(self, state: Tensor) -> Tensor:
         """A state (L * directions, B, H) in the order of ``x``."""
@@ -210,21 +205,33 @@ class Sequences(NamedTuple):
         return state if back is None else state.index_select(1, back)
 
 
-def open_sequences(x: Tensor | PackedSequence, input_size: int) -> Sequences:
+def open_sequences(x: Tensor | PackedSequence, input_size: int, dtype: torch.dtype) -> Sequences:
     """``x`` (B, T, D), (T, D) or packed -> :class:`Sequences`, with time first.
 
-    Raises ``ValueError`` for another rank or feature size.
+    Raises ``ValueError`` for another rank, feature size or dtype.
     """
     if isinstance(x, PackedSequence):
-        check_shape("x.data", x.data, ("N", input_size))
+        check_tensor("x.data", x.data, ("N", input_size), dtype)
         # Without their indices the sequences stay in the packed order, the longest first.
         padded, lengths = pad_packed_sequence(PackedSequence(x.data, x.batch_sizes))
         return Sequences(padded, lengths.to(padded.device), x, False)
     if getattr(x, "ndim", None) == 2:
-        check_shape("x", x, ("T", input_size))
+        check_tensor("x", x, ("T", input_size), dtype)
         return Sequences(x.unsqueeze(1), None, None, True)
-    check_shape("x", x, ("B", "T", input_size))
+    check_tensor("x", x, ("B", "T", input_size), dtype)
     return Sequences(x.transpose(0, 1), None, None, False)
+
+
+def check_tensor(name: str, value, shape: tuple, dtype: torch.dtype) -> None:
+    """Raise ``ValueError`` unless ``value`` is a tensor of ``shape`` (see ``check_shape``) and
+    ``dtype``; under autocast, which casts, of any dtype.
+    """
+    if not isinstance(value, Tensor):
+        kinds = "a torch tensor or a PackedSequence" if name == "x" else "a torch tensor"
+        raise ValueError(f"{name} must be {kinds}, got {type(value).__name__}.")
+    check_shape(name, value, shape)
+    if value.dtype != dtype and not torch.is_autocast_enabled(value.device.type):
+        raise ValueError(f"{name} must have dtype {dtype} to fit the weights, got {value.dtype}.")
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

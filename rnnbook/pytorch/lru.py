@@ -103,15 +103,16 @@ class LRU(nn.Module):
             ``y`` (B, T, D), packed if ``x`` was, and each sequence's final ``state``, complex.
 
         Raises:
-            ValueError: a wrong rank or feature size of the input, a wrong shape of the state.
+            ValueError: a wrong rank, feature size or dtype of the input, a wrong shape or dtype of
+                the state.
         """
-        sequences = open_sequences(x, self.input_size)
+        sequences = open_sequences(x, self.input_size, self.D.dtype)
         x = sequences.x.transpose(0, 1)  # (B, T, D): time is what the scan runs over
         lambda_ = self.eigenvalues()
         if state is None:
             h0 = lambda_.new_zeros(len(x), self.hidden_size)
         else:
-            sequences.check_state("state", state, 1, self.hidden_size)
+            sequences.check_state("state", state, 1, self.hidden_size, lambda_.dtype)
             h0 = sequences.open_state(state)[0].to(lambda_.dtype)
 
         # exp(gamma) * (B x_t)

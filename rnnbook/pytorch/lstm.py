@@ -34,7 +34,8 @@ class LSTM(RecurrentLayer):
         device: where the parameters live.
         dtype: of the parameters.
 
-    The state is the pair ``(h, c)``. Call and errors: :meth:`RecurrentLayer.forward`.
+    The state is the pair ``(h, c)``.
+    Call and errors: :meth:`~rnnbook.pytorch.layer.RecurrentLayer.forward`.
     Source: Hochreiter & Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber & Cummins
     (2000), Learning to forget.
     """

@@ -62,13 +62,15 @@ class _MinimalLayer(nn.Module):
             ``output`` (B, T, H), packed if ``x`` was, and each sequence's final ``state``.
 
         Raises:
-            ValueError: a wrong rank or feature size of the input, a wrong shape of the state.
+            ValueError: a wrong rank, feature size or dtype of the input, a wrong shape or dtype of
+                the state.
         """
-        sequences = open_sequences(x, self.input_size)
+        dtype = self.weight_ih_l0.dtype
+        sequences = open_sequences(x, self.input_size, dtype)
         if state is None:
             h0 = sequences.x.new_zeros(sequences.x.shape[1], self.hidden_size)
         else:
-            sequences.check_state("state", state, 1, self.hidden_size)
+            sequences.check_state("state", state, 1, self.hidden_size, dtype)
             h0 = sequences.open_state(state)[0]
         # The batch comes first here: time is what the scan runs over.
         p = F.linear(sequences.x.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)

@@ -30,8 +30,8 @@ class RNN(RecurrentLayer):
         device: where the parameters live.
         dtype: of the parameters.
 
-    Call and errors: :meth:`RecurrentLayer.forward`. Source: Elman (1990), Finding structure in
-    time.
+    Call and errors: :meth:`~rnnbook.pytorch.layer.RecurrentLayer.forward`.
+    Source: Elman (1990), Finding structure in time.
     """
 
     blocks = 1

@@ -37,13 +37,20 @@ class GRUCell(Cell):
         dtype: float64 or float32.
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
+    Raises:
+        ValueError: a size below one, another dtype, or an ``rng`` that is no generator.
+
     Source: Cho et al. (2014), arXiv:1406.1078, in its first version.
     """
 
     blocks = 3
 
     def step(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """``x`` (B, D), ``h`` (B, H) -> the new state (B, H)."""
+        """``x`` (B, D), ``h`` (B, H), zeros if None -> the new state (B, H).
+
+        Raises:
+            ValueError: a wrong shape, a state of the wrong kind, or a NaN or infinity.
+        """
         x, h = self.checked(x, h)
         w_ih, w_hh, b_ih, b_hh = self.params.values()
         p_r, p_z, p_n = np.split(x @ w_ih.T + b_ih, 3, axis=1)  # from the input
@@ -60,7 +67,7 @@ class ResetBeforeGRUCell(Cell):
         n_t = tanh(W_in x_t + b_in + W_hn (r_t * h_{t-1}) + b_hn)
         h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 
-    Args: as :class:`GRUCell`.
+    Args and errors: as :class:`GRUCell`.
 
     Source: Cho et al. (2014), arXiv:1406.1078, in its third version; Chung et al. (2014).
     """
@@ -68,7 +75,11 @@ class ResetBeforeGRUCell(Cell):
     blocks = 3
 
     def step(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """``x`` (B, D), ``h`` (B, H) -> the new state (B, H)."""
+        """``x`` (B, D), ``h`` (B, H), zeros if None -> the new state (B, H).
+
+        Raises:
+            ValueError: a wrong shape, a state of the wrong kind, or a NaN or infinity.
+        """
         x, h = self.checked(x, h)
         w_ih, w_hh, b_ih, b_hh = self.params.values()
         w_hr, w_hz, w_hn = np.split(w_hh, 3)
@@ -91,7 +102,7 @@ class GRU(RecurrentLayer):
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
     ``params`` and ``grads`` have the names and shapes of ``torch.nn.GRU``. The methods and their
-    errors are those of :class:`RecurrentLayer`.
+    errors are those of :class:`~rnnbook.scratch.layer.RecurrentLayer`.
 
     Source: Cho et al. (2014), arXiv:1406.1078, in its first version.
     """

@@ -53,14 +53,17 @@ class Parameters:
         """Copy ``params`` in; all of them or, when a name or a shape is wrong, none.
 
         Raises:
-            ValueError: naming what is missing, unknown, of the wrong shape or not finite.
+            ValueError: naming what is missing, unknown, of the wrong shape, not a real number, or
+                not finite in the dtype of the layer.
         """
         check_keys("params", params, self.params)
+        arrays = {}
         for name, value in params.items():
             check_shape(name, value, self.params[name].shape)
-            check_finite(name, value)
-        for name, value in params.items():
-            self.params[name][...] = value
+            arrays[name] = real_numbers(name, value, self.params[name].dtype)
+            check_finite(name, arrays[name])
+        for name, array in arrays.items():
+            self.params[name][...] = array
 
 
 class Cell(Parameters):
@@ -169,6 +172,7 @@ class RecurrentLayer(Parameters):
             x = np.where(inside.transpose(2, 0, 1), x, 0)
         check_finite("x", x)
         starts = self._states("state", state, batch)
+        self._tape = None  # what is written from here on belongs to no finished run
 
         x = units_in_rows(x)  # (T, D, B), a view: each loop copies it to where it reads
         finals = [np.empty_like(start) for start in starts]
@@ -213,7 +217,7 @@ class RecurrentLayer(Parameters):
             doutput = np.asarray(doutput, dtype=self.dtype)
             check_shape("doutput", doutput, (batch, steps, width))
             dy = self._in_order("turned", units_in_rows(doutput))
-        dfinals = self._states("dstate", dstate, batch)
+        dfinals = self._states("dstate", dstate, batch, finite=False)
         ends = sequence_ends(lengths, steps)
 
         dstarts = [np.empty_like(dfinal) for dfinal in dfinals]
@@ -288,22 +292,39 @@ class RecurrentLayer(Parameters):
     def _weights(self, i: int) -> tuple[np.ndarray, ...]:
         return tuple(self.params[name + self._suffixes[i]] for name in WEIGHTS)
 
-    def _states(self, name: str, state, batch: int) -> list[np.ndarray]:
+    def _states(self, name: str, state, batch: int, *, finite: bool = True) -> list[np.ndarray]:
         """``state`` as a list of arrays (L * directions, B, H) of the layer's dtype."""
         shape = (len(self._suffixes), batch, self.hidden_size)
-        return checked_states(name, state, self.state_names, shape, self.dtype)
+        return checked_states(name, state, self.state_names, shape, self.dtype, finite=finite)
 
 
-def checked_states(name: str, state: State | None, names, shape, dtype) -> list[np.ndarray]:
-    """``state`` as a list of finite arrays, one of ``shape`` for each of ``names``; None: zeros."""
+def checked_states(
+    name: str, state: State | None, names, shape, dtype, *, finite: bool = True
+) -> list[np.ndarray]:
+    """``state`` as a list of arrays, one of ``shape`` for each of ``names``; None: zeros.
+
+    A gradient, unlike a state, may be NaN: ``finite`` is False for it.
+    """
     zeros = [np.zeros(shape, dtype) for _ in names]
     if state is None:
         return zeros
     check_state(name, state, pack(zeros))
-    arrays = [np.asarray(array, dtype=dtype) for array in unpack(state)]
-    for array in arrays:
-        check_finite(name, array)
+    arrays = [real_numbers(name, array, dtype) for array in unpack(state)]
+    if finite:
+        for array in arrays:
+            check_finite(name, array)
     return arrays
+
+
+def real_numbers(name: str, value, dtype) -> np.ndarray:
+    """``value``, an array or a tensor, as an array of ``dtype``; infinite what is too large."""
+    if hasattr(value, "detach"):
+        value = value.detach().double().cpu()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, got {array.dtype}.")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
 
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

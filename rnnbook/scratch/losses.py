@@ -57,7 +57,7 @@ def softmax_cross_entropy(
     Returns ``(loss, dlogits)``. Raises ``ValueError`` for a wrong shape, a target out of range, a
     mask that is not boolean or leaves nothing.
     """
-    logits, target = np.asarray(logits), np.asarray(target)
+    logits, target = _floating(logits), np.asarray(target)
     check_shape("logits", logits, (*logits.shape[:-1], "K"))
     check_shape("target", target, logits.shape[:-1])
     if mask is None:
@@ -84,8 +84,16 @@ def softmax_cross_entropy(
 
 def _error(prediction, target) -> np.ndarray:
     """``prediction - target`` in the prediction's number type."""
-    prediction = np.asarray(prediction)
+    prediction = _floating(prediction)
     target = np.asarray(target, dtype=prediction.dtype)
     check_shape("target", target, prediction.shape)
     check_finite("target", target)
     return prediction - target
+
+
+def _floating(prediction) -> np.ndarray:
+    """Whole numbers become floating-point numbers; what is floating-point keeps its type."""
+    prediction = np.asarray(prediction)
+    if np.issubdtype(prediction.dtype, np.floating):
+        return prediction
+    return prediction.astype(np.float64)

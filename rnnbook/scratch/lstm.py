@@ -38,6 +38,9 @@ class LSTMCell(Cell):
         dtype: float64 or float32.
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
+    Raises:
+        ValueError: a size below one, another dtype, or an ``rng`` that is no generator.
+
     Source: Hochreiter & Schmidhuber (1997); Gers et al. (2000).
     """
 
@@ -52,7 +55,11 @@ class LSTMCell(Cell):
         return sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
 
     def step(self, x: np.ndarray, state) -> tuple[np.ndarray, np.ndarray]:
-        """``x`` (B, D), ``state`` = (h, c), each (B, H) -> the new (h, c)."""
+        """``x`` (B, D), ``state`` = (h, c), each (B, H), zeros if None -> the new (h, c).
+
+        Raises:
+            ValueError: a wrong shape, a state of the wrong kind, or a NaN or infinity.
+        """
         x, (h, c) = self.checked(x, state)
         i, f, g, o = self.gates(x, h)
         c = f * c + i * g
@@ -72,7 +79,8 @@ class LSTM(RecurrentLayer):
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
     The state is the pair ``(h, c)``. ``params`` and ``grads`` have the names and shapes of
-    ``torch.nn.LSTM``. The methods and their errors are those of :class:`RecurrentLayer`.
+    ``torch.nn.LSTM``. The methods and their errors are those of
+    :class:`~rnnbook.scratch.layer.RecurrentLayer`.
 
     Source: Hochreiter & Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber & Cummins
     (2000), Learning to forget.

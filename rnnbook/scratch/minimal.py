@@ -31,7 +31,8 @@ from rnnbook.scratch.layer import Parameters, sigmoid
 def recurrence_loop(a: np.ndarray, b: np.ndarray, h0: np.ndarray) -> np.ndarray:
     """All states of ``h_t = a_t * h_{t-1} + b_t``, one step after the other.
 
-    ``a``, ``b`` (B, T, H) and ``h0`` (B, H) -> ``h`` (B, T, H).
+    ``a``, ``b`` (B, T, H) and ``h0`` (B, H) -> ``h`` (B, T, H). Shapes and values are not checked:
+    what does not fit raises NumPy's ``ValueError`` or ``IndexError``, or is broadcast.
     """
     h = np.empty_like(b)
     previous = h0
@@ -46,6 +47,8 @@ def recurrence_scan(a: np.ndarray, b: np.ndarray, h0: np.ndarray) -> np.ndarray:
 
     ``a``, ``b`` (B, T, H) and ``h0`` (B, H) -> ``h`` (B, T, H), by O(B T H) multiplications in all.
     Nothing is divided and no logarithm is taken, so coefficients of any sign and size will do.
+    T is at least one. Shapes and values are not checked: what does not fit raises NumPy's
+    ``ValueError``, or is broadcast.
     Source: Blelloch (1990), Prefix Sums and Their Applications, CMU-CS-90-190, section 1.4; for
     recurrent networks Martin & Cundy (2018), Parallelizing Linear Recurrent Neural Nets Over
     Sequence Length.
@@ -88,6 +91,7 @@ def recurrence_backward(
         da_t = delta_t * h_{t-1}        db_t = delta_t        dh_0 = a_1 * delta_1
 
     ``recurrence`` is :func:`recurrence_loop` or :func:`recurrence_scan`. Returns ``(da, db, dh0)``.
+    Shapes and values are not checked: what does not fit raises as the recurrence does.
     Source: Martin & Cundy (2018).
     """
     a_next = np.concatenate([a[:, 1:], np.zeros_like(a[:, :1])], axis=1)
@@ -106,6 +110,7 @@ class _MinimalLayer(Parameters):
     blocks: int
     num_layers = 1
     bidirectional = False
+    state_names = ("h",)
 
     def __init__(
         self,
@@ -196,8 +201,11 @@ class MinGRU(_MinimalLayer):
         h_t = (1 - z_t) * h_{t-1} + z_t * n_t
 
     Mind the roles: as in the paper, ``z`` lets the *new* value in, while in this library's
-    :class:`GRU` (and torch's) it keeps the old one. ``params``: ``weight_ih_l0`` (2H, D) with the
-    rows of z, then n; ``bias_ih_l0`` (2H). ``method`` is "scan" or "loop", with the same results.
+    :class:`~rnnbook.scratch.gru.GRU` (and torch's) it keeps the old one. ``params``:
+    ``weight_ih_l0`` (2H, D) with the rows of z, then n; ``bias_ih_l0`` (2H). ``method`` is "scan"
+    or "loop", with the same results.
+    Raises ``ValueError`` for a size below one, another method or dtype, and an ``rng`` that is no
+    generator.
     Source: Feng et al. (2024), Were RNNs All We Needed?
     """
 
@@ -222,7 +230,8 @@ class MinLSTM(_MinimalLayer):
 
     Its state is one array ``h``, like a GRU's. ``params``: ``weight_ih_l0`` (3H, D) with the rows
     of i, f, g (the order of torch's LSTM); ``bias_ih_l0`` (3H). ``method`` is "scan" or "loop",
-    with the same results.
+    with the same results. Raises ``ValueError`` for a size below one, another method or dtype, and
+    an ``rng`` that is no generator.
     Source: Feng et al. (2024), Were RNNs All We Needed?
     """
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rnnbook.checks import check_choice, check_forward_ran
-from rnnbook.scratch.layer import Parameters
+from rnnbook.checks import check_choice, check_forward_ran, check_shape
+from rnnbook.scratch.layer import Parameters, checked_states
 from rnnbook.scratch.regularization import Mode
 from rnnbook.scratch.states import pack, unpack
 
@@ -69,6 +69,15 @@ class Stacked(_Composite):
                 f"got {len(between)}."
             )
         for k, layer in enumerate(self.layers):
+            if not hasattr(layer, "state_names"):
+                raise ValueError(
+                    f"layers[{k}] must be a recurrent layer, got {type(layer).__name__}."
+                )
+            if layer.state_names != self.layers[0].state_names:
+                raise ValueError(
+                    f"layers[{k}] must have the state {', '.join(self.layers[0].state_names)}, as "
+                    f"the first one, got {', '.join(layer.state_names)}."
+                )
             if layer.num_layers != 1:
                 raise ValueError(f"layers[{k}] must be a single layer, got {layer.num_layers}.")
             if layer.hidden_size != self.layers[0].hidden_size:
@@ -84,6 +93,8 @@ class Stacked(_Composite):
         top = self.layers[-1]
         self.input_size, self.hidden_size = self.layers[0].input_size, top.hidden_size
         self.num_layers, self.bidirectional = len(self.layers), top.bidirectional
+        self.state_names, self.dtype = top.state_names, self.layers[0].dtype
+        self._batch: int | None = None
 
     def components(self) -> dict[str, object]:
         """Layers as ``l0``, ``l1``, ...; what is between them as ``between.0``, ..."""
@@ -98,20 +109,30 @@ class Stacked(_Composite):
     def forward(self, x: np.ndarray, state=None, lengths: np.ndarray | None = None):
         """``x`` (B, T, D) -> ``output`` (B, T, dirs * H), state h or (h, c), each (L * dirs, B, H).
 
-        ``state`` None stands for zeros; ``lengths`` (B,) goes to every layer.
+        ``state`` None stands for zeros; ``lengths`` (B,) goes to every layer. Raises
+        ``ValueError`` as a layer's ``forward``.
         """
-        states = self._split(state)
+        x = np.asarray(x, dtype=self.dtype)
+        check_shape("x", x, ("B", "T", self.input_size))
+        batch = len(x)
+        states = self._split("state", state, batch)
         finals = []
         for k, layer in enumerate(self.layers):
             if k and self.between:
                 x = self.between[k - 1].forward(x)
             x, final = layer.forward(x, states[k], lengths)
+            self._batch = None  # until the last layer has run
             finals.append(final)
+        self._batch = batch
         return x, self._join(finals)
 
     def backward(self, doutput: np.ndarray | None, dstate=None):
-        """``doutput``, ``dstate`` (None: zeros) -> ``dx``, ``dstate0``; fills ``grads``."""
-        dstates = self._split(dstate)
+        """``doutput``, ``dstate`` (None: zeros) -> ``dx``, ``dstate0``; fills ``grads``.
+
+        Raises ``ValueError`` for a wrong shape, ``RuntimeError`` before a forward.
+        """
+        check_forward_ran(self, self._batch)
+        dstates = self._split("dstate", dstate, self._batch, finite=False)
         dstarts = []
         for k in reversed(range(len(self.layers))):
             doutput, dstart = self.layers[k].backward(doutput, dstates[k])
@@ -120,15 +141,14 @@ class Stacked(_Composite):
                 doutput = self.between[k - 1].backward(doutput)
         return doutput, self._join(dstarts[::-1])
 
-    def _split(self, state) -> list:
+    def _split(self, name: str, state, batch: int, *, finite: bool = True) -> list:
         """Each layer's share of a state."""
         if state is None:
             return [None] * len(self.layers)
         ends = np.cumsum([1 + layer.bidirectional for layer in self.layers])
-        for part in unpack(state):
-            if part.shape[0] != ends[-1]:
-                raise ValueError(f"state must have {ends[-1]} rows, got {part.shape[0]}.")
-        shares = [np.split(part, ends[:-1]) for part in unpack(state)]
+        shape = (ends[-1], batch, self.hidden_size)
+        parts = checked_states(name, state, self.state_names, shape, self.dtype, finite=finite)
+        shares = [np.split(part, ends[:-1]) for part in parts]
         return [pack(list(share)) for share in zip(*shares, strict=True)]
 
     @staticmethod
@@ -162,7 +182,11 @@ class SequenceModel(_Composite):
         return parts | {"rnn": self.rnn, "head": self.head}
 
     def forward(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """``x`` (B, T, D), or (B, T) with an embedding -> prediction (B, K) or (B, T, K)."""
+        """``x`` (B, T, D), or (B, T) with an embedding -> prediction (B, K) or (B, T, K).
+
+        ``lengths`` (B,), each sequence's number of steps; all T if None. Raises ``ValueError`` as
+        the ``forward`` of its parts.
+        """
         if self.embedding is not None:
             x = self.embedding.forward(x)
         output, self._final = self.rnn.forward(x, lengths=lengths)
@@ -172,7 +196,10 @@ class SequenceModel(_Composite):
         return self.head.forward(np.concatenate(h[-self._directions :], axis=1))
 
     def backward(self, dprediction: np.ndarray) -> np.ndarray | None:
-        """``dprediction`` -> ``dx`` (None with an embedding); fills ``grads``."""
+        """``dprediction`` -> ``dx`` (None with an embedding); fills ``grads``.
+
+        Raises ``ValueError`` for a wrong shape, ``RuntimeError`` before a forward.
+        """
         check_forward_ran(self, self._final)
         dfeatures = self.head.backward(dprediction)
         if self.many_to == "many":

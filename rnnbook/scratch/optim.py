@@ -8,7 +8,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rnnbook.checks import check_between, check_fraction, check_keys, check_shape
+from rnnbook.checks import (
+    check_between,
+    check_finite,
+    check_fraction,
+    check_keys,
+    check_shape,
+    check_whole,
+)
 
 
 class Optimizer:
@@ -16,13 +23,14 @@ class Optimizer:
 
     ``params`` is a dict name -> array, as every layer and model of this library has it. The
     learning rate ``lr`` may be set at any time, for instance from :mod:`rnnbook.scratch.schedules`.
-    Raises ``ValueError`` for a negative ``lr`` or ``weight_decay``, and for no parameters.
+    Raises ``ValueError`` for a negative ``lr`` or ``weight_decay``, for an infinite ``lr``, and for
+    no parameters.
     """
 
     averages: tuple[str, ...] = ()  # the running averages kept for each parameter, torch's names
 
     def __init__(self, params: Mapping[str, np.ndarray], lr: float, weight_decay: float):
-        check_between("lr", lr, 0, np.inf)
+        _check_rate("lr", lr)
         check_between("weight_decay", weight_decay, 0, np.inf)
         if not params:
             raise ValueError("params must hold one parameter at least, got none.")
@@ -36,12 +44,14 @@ class Optimizer:
     def step(self, grads: Mapping[str, np.ndarray]) -> None:
         """Change every parameter by one step, given the gradients under the same names.
 
-        Raises ``ValueError`` for a missing, unknown or wrongly shaped gradient, before anything
-        has changed.
+        Raises ``ValueError`` for a missing, unknown or wrongly shaped gradient, for one of another
+        kind than real numbers, and for an ``lr`` that is negative or not finite, before anything
+        has changed. NaN in a gradient is not looked for.
         """
+        _check_rate("lr", self.lr)
         check_keys("grads", grads, self.params)
         for name, theta in self.params.items():
-            check_shape(f"grads[{name!r}]", grads[name], theta.shape)
+            _check_fits(f"grads[{name!r}]", grads[name], theta)
         self.steps += 1
         for name, theta in self.params.items():
             self._update(theta, grads[name], *(self.state[a][name] for a in self.averages))
@@ -62,16 +72,22 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from ``state``: the next steps are those the saved optimizer would have taken.
 
-        Raises ``ValueError`` for a missing, unknown or wrongly shaped entry, before anything has
-        changed.
+        Raises ``ValueError`` for a missing, unknown or wrongly shaped entry, and for one that is
+        negative or not finite where it cannot be, before anything has changed.
         """
         averages = self._flat_averages()
         check_keys("state", state, ["steps", "lr", *averages])
+        steps, lr = (np.asarray(state[name]).tolist() for name in ("steps", "lr"))
+        check_whole("state['steps']", steps, 0, np.inf)
+        _check_rate("state['lr']", lr)
+        loaded = {}
         for name, array in averages.items():
-            check_shape(f"state[{name!r}]", state[name], array.shape)
-        self.steps, self.lr = int(state["steps"]), float(state["lr"])
+            _check_fits(f"state[{name!r}]", state[name], array)
+            loaded[name] = np.asarray(state[name], dtype=array.dtype)
+            check_finite(f"state[{name!r}]", loaded[name])
+        self.steps, self.lr = steps, float(lr)
         for name, array in averages.items():
-            array[...] = state[name]
+            array[...] = loaded[name]
 
     def _flat_averages(self) -> dict[str, np.ndarray]:
         return {
@@ -79,6 +95,21 @@ class Optimizer:
             for average, arrays in self.state.items()
             for name, array in arrays.items()
         }
+
+
+def _check_rate(name: str, lr) -> None:
+    """Raise ``ValueError`` unless ``lr`` is a finite number of at least 0."""
+    check_between(name, lr, 0, np.inf)
+    if lr == np.inf:
+        raise ValueError(f"{name} must be finite, got {lr}.")
+
+
+def _check_fits(name: str, array, like: np.ndarray) -> None:
+    """Raise ``ValueError`` unless ``like`` can take ``array``, by shape and kind of numbers."""
+    check_shape(name, array, like.shape)
+    dtype = np.asarray(array).dtype
+    if not np.can_cast(dtype, like.dtype, "same_kind"):
+        raise ValueError(f"{name} must fit the dtype {like.dtype}, got {dtype}.")
 
 
 class SGD(Optimizer):
@@ -173,8 +204,10 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(params, lr, weight_decay)
-        for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
-            check_fraction(name, beta)
+        if np.shape(betas) != (2,):
+            raise ValueError(f"betas must be two numbers, got {betas!r}.")
+        for i, beta in enumerate(betas):
+            check_fraction(f"betas[{i}]", beta)
         check_between("eps", eps, 0, np.inf)
         self.betas, self.eps = betas, eps
 

@@ -25,6 +25,10 @@ class RNNCell(Cell):
         dtype: float64 or float32.
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
+    Raises:
+        ValueError: a size below one, another nonlinearity or dtype, or an ``rng`` that is no
+            generator.
+
     Source: Elman (1990), Finding structure in time.
     """
 
@@ -36,7 +40,11 @@ class RNNCell(Cell):
         super().__init__(input_size, hidden_size, dtype=dtype, rng=rng)
 
     def step(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """``x`` (B, D), ``h`` (B, H) -> the new state (B, H)."""
+        """``x`` (B, D), ``h`` (B, H), zeros if None -> the new state (B, H).
+
+        Raises:
+            ValueError: a wrong shape, a state of the wrong kind, or a NaN or infinity.
+        """
         x, h = self.checked(x, h)
         w_ih, w_hh, b_ih, b_hh = self.params.values()
         a = x @ w_ih.T + b_ih + h @ w_hh.T + b_hh  # (B, H)
@@ -56,7 +64,7 @@ class RNN(RecurrentLayer):
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
     ``params`` and ``grads`` have the names and shapes of ``torch.nn.RNN``. The methods and their
-    errors are those of :class:`RecurrentLayer`.
+    errors are those of :class:`~rnnbook.scratch.layer.RecurrentLayer`.
 
     Source: Elman (1990); backward: Werbos (1990), Backpropagation through time.
     """

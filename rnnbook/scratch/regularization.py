@@ -13,16 +13,17 @@ import numpy as np
 
 from rnnbook.checks import (
     check_between,
+    check_finite,
     check_forward_ran,
     check_fraction,
     check_lengths,
     check_positive,
     check_shape,
 )
-from rnnbook.scratch.layer import Parameters
+from rnnbook.scratch.layer import Parameters, checked_states
 from rnnbook.scratch.lstm import LSTM
 from rnnbook.scratch.recurrent_layer import RNN
-from rnnbook.scratch.states import check_state, pack, unpack
+from rnnbook.scratch.states import pack, unpack
 
 
 class Mode:
@@ -59,18 +60,22 @@ class Dropout(Mode):
         self.p, self.rng = p, np.random.default_rng(rng)  # a new one for None
         self.params: dict[str, np.ndarray] = {}
         self.grads: dict[str, np.ndarray] = {}
-        self._mask: np.ndarray | None = None
+        self._cache: tuple[np.ndarray, tuple[int, ...]] | None = None
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """``x`` of any shape -> the same shape."""
         x = np.asarray(x)
-        self._mask = self._draw(x) if self.training else np.ones((), dtype=x.dtype)
-        return x * self._mask
+        mask = self._draw(x) if self.training else np.ones((), dtype=x.dtype)
+        self._cache = mask, x.shape
+        return x * mask
 
     def backward(self, doutput: np.ndarray) -> np.ndarray:
         """``dx = m * dy / (1 - p)``, with the mask of the last forward."""
-        check_forward_ran(self, self._mask)
-        return doutput * self._mask
+        check_forward_ran(self, self._cache)
+        mask, shape = self._cache
+        doutput = np.asarray(doutput)
+        check_shape("doutput", doutput, shape)
+        return doutput * mask
 
     def _draw(self, x: np.ndarray) -> np.ndarray:
         return inverted_mask(x.shape, self.p, x.dtype, self.rng)
@@ -176,6 +181,7 @@ class _BetweenSteps(Parameters, Mode):
             )
         self.layer, self.rng = layer, np.random.default_rng(rng)  # a new one for None
         self.input_size, self.hidden_size = layer.input_size, layer.hidden_size
+        self.state_names, self.dtype = layer.state_names, layer.dtype
         self.params = layer.params
         self.grads: dict[str, np.ndarray] = {}
         self._cache: tuple | None = None
@@ -186,17 +192,17 @@ class _BetweenSteps(Parameters, Mode):
 
     def forward(self, x: np.ndarray, state=None, lengths: np.ndarray | None = None):
         """``x`` (B, T, D) -> ``output`` (B, T, H), state: as ``forward`` of the layer inside."""
-        x = np.asarray(x)
+        x = np.asarray(x, dtype=self.dtype)
         check_shape("x", x, ("B", "T", self.input_size))
         batch, steps, _ = x.shape
+        shape = (1, batch, self.hidden_size)
+        s = checked_states("state", state, self.state_names, shape, self.dtype)
         real = np.ones((steps, batch, 1), dtype=bool)
         if lengths is not None:
             real[:, :, 0] = np.arange(steps)[:, None] < check_lengths(lengths, batch, steps)
         x = np.where(real.transpose(1, 0, 2), x, 0)  # what lies beyond a sequence is ignored
-        _, final = self.layer.forward(x[:, :1], state)  # checks the state, and shows its kind
-        s = [np.zeros_like(part) for part in unpack(final)]
-        if state is not None:
-            s = [np.asarray(part, dtype=s[0].dtype) for part in unpack(state)]
+        check_finite("x", x)
+        self._cache = None  # until all steps have been taken
         drop, keep = self._noise(steps, s)
         keep = np.where(real[:, None, None], keep, 1).astype(s[0].dtype)
 
@@ -217,18 +223,17 @@ class _BetweenSteps(Parameters, Mode):
         check_forward_ran(self, self._cache)
         x, real, drop, keep, entered = self._cache
         steps, batch = real.shape[:2]
-        ds = [np.zeros_like(part) for part in unpack(entered[0])]
         if doutput is not None:
+            doutput = np.asarray(doutput, dtype=self.dtype)
             check_shape("doutput", doutput, (batch, steps, self.hidden_size))
-        if dstate is not None:
-            check_state("dstate", dstate, entered[0])
-            ds = [np.asarray(part, dtype=keep.dtype) for part in unpack(dstate)]
+        shape = (1, batch, self.hidden_size)
+        ds = checked_states("dstate", dstate, self.state_names, shape, self.dtype, finite=False)
 
         dx = np.empty(x.shape, dtype=keep.dtype)
         grads = {name: np.zeros_like(p) for name, p in self.params.items()}
         for t in reversed(range(steps)):
             if doutput is not None:
-                ds[0] = ds[0] + np.where(real[t], doutput[:, t], 0).astype(keep.dtype)
+                ds[0] = ds[0] + np.where(real[t], doutput[:, t], 0)
             self.layer.forward(x[:, t : t + 1], entered[t])
             dnew = pack([(1 - k) * d for k, d in zip(keep[t], ds, strict=True)])
             dx[:, t : t + 1], dentered = self.layer.backward(None, dnew)

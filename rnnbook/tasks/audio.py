@@ -58,6 +58,9 @@ def vowel(
         tract: factor on all formants; above 1 for a shorter vocal tract.
     Returns:
         the waveform, (160 frames,), at 8000 samples per second, of root mean square 0.1.
+    Raises:
+        ValueError: for another name, frames below one or too few for a pulse, a pitch that is not
+            two numbers in 20 .. 1000, or a tract not in 0.5 .. 1.3.
     Source:
         Fant, "Acoustic theory of speech production", 1960 (source and filter); Klatt, "Software
         for a cascade/parallel formant synthesizer", Journal of the Acoustical Society of America
@@ -132,7 +135,8 @@ def vowel_waveforms(
     Returns:
         waveforms of whole frames; a word without its noise has a root mean square of 0.1.
     Raises:
-        ValueError: for another letter.
+        ValueError: for no word, an empty one or another letter, a silence not in 0 .. 10 000, a
+            negative noise, or what is no generator.
     """
     return _spoken(words, rng, silence, noise)[0]
 
@@ -180,7 +184,8 @@ def log_mel(waveform: np.ndarray, *, bands: int = 16) -> np.ndarray:
     Powers below 1e-8 are raised to it.
 
     Raises:
-        ValueError: where the waveform has less than one frame, or the bands are more than 24.
+        ValueError: where the waveform is not one-dimensional, not finite or has less than one
+            frame, or the bands are not in 1 .. 24.
     Source:
         Davis & Mermelstein, "Comparison of parametric representations for monosyllabic word
         recognition in continuously spoken sentences", IEEE Transactions on Acoustics, Speech, and
@@ -219,6 +224,9 @@ def vowel_words(
     Returns:
         x (B, T, bands), padding is 0; target (B,), the index in ``VOWEL_ORDERS``; lengths;
         latent (B, T), what each frame is: 0 silence, 1 a, 2 i, 3 u.
+    Raises:
+        ValueError: for a batch below one, bands not in 1 .. 24, a silence not in 0 .. 10 000, a
+            negative noise, or what is no generator.
     """
     check_positive("batch", batch)
     check_generator("rng", rng)
@@ -247,6 +255,9 @@ def vowel_words_baseline(known: int = 0) -> float:
     g(i, s, e'), g(u, s, e'')} has one distribution for all six orders. Each frame lies within one
     syllable or within the silence, and the noise is alike everywhere, so the set of frames has
     one distribution as well and tells nothing of the order.
+
+    Raises:
+        ValueError: where ``known`` is not in 0 .. 3.
     """
     check_whole("known", known, 0, 3)
     return 1 / math.factorial(3 - known)

@@ -40,7 +40,11 @@ class Automaton:
                 )
 
     def sample(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        """One string and, for each of its symbols, the state reached by writing it."""
+        """One string and, for each of its symbols, the state reached by writing it.
+
+        Raises:
+            ValueError: for what is no generator.
+        """
         check_generator("rng", rng)
         symbols, states, state = [], [], 0
         while state < len(self.arcs):

@@ -22,6 +22,9 @@ class Batch:
             sequences differ in length; a loss averages over its True entries.
         latent: (B, T, ...), what an ideal machine would remember after each step (a counter, a
             stack depth, an automaton's state): never shown to a model, but looked for by a probe.
+    Raises:
+        ValueError: where the arrays do not hold as many sequences as x, or a length is not in
+            1 .. T.
     """
 
     x: np.ndarray
@@ -64,7 +67,7 @@ def one_hot(tokens: np.ndarray, size: int) -> np.ndarray:
     """Tokens (B, T) as unit vectors (B, T, size): for layers without an embedding.
 
     Raises:
-        ValueError: where a token is not in 0 .. size - 1.
+        ValueError: where a token is not in 0 .. size - 1, or the size is below one.
     """
     check_positive("size", size)
     if tokens.min() < 0 or tokens.max() >= size:

@@ -30,6 +30,9 @@ def parity(
         x (B, T, 1), 0.0 or 1.0; target, classes 0 or 1, (B, T) or (B,); latent (B, T), the
         running parity; lengths, and a mask with targets for each step, if ``least_steps`` is
         given.
+    Raises:
+        ValueError: for a size below one, another ``many_to``, a ``least_steps`` not in 1 .. steps,
+            or what is no generator.
     Source:
         Deletang et al., "Neural networks and the Chomsky hierarchy", ICLR 2023 (parity check);
         as a hard case already in Minsky & Papert, "Perceptrons", 1969.
@@ -59,6 +62,9 @@ def parity_baseline(steps: int, *, window: int = 0) -> float:
     All bits but one leave the parity a fair coin, so whoever sees only the last ``window`` bits
     pays ln 2 wherever more came: nothing on the first ``window`` steps, ln 2 on the others. For
     the parity of the whole sequence that means ln 2 for every window below T.
+
+    Raises:
+        ValueError: for steps below one, or a window not in 0 .. steps.
     """
     check_positive("steps", steps)
     check_between("window", window, 0, steps)
@@ -77,6 +83,9 @@ def counting_language(
         x and target, integer tokens (B, T), target one step ahead of x; lengths (letters n + 1)
         and mask; latent (B, T, letters - 1), the number of a's minus the number of each other
         letter so far: all that there is to remember.
+    Raises:
+        ValueError: for a batch below one, letters not in 2 .. 26, a ``least_n`` not in 1 .. most_n,
+            or what is no generator.
     Source:
         Gers & Schmidhuber, "LSTM recurrent networks learn simple context-free and
         context-sensitive languages", IEEE Transactions on Neural Networks 12(6), 2001; Weiss,
@@ -108,6 +117,9 @@ def counting_language_baseline(
     Who does not count sees only the last symbol. After # comes a for certain. A block of n equal
     letters is followed n - 1 times by itself and once by the next symbol, so with h(p) the
     entropy of a coin and p = 1 / m each of the letters m expected predictions costs h(p).
+
+    Raises:
+        ValueError: for letters not in 2 .. 26, or a ``least_n`` not in 1 .. most_n.
     """
     _check_n(letters, least_n, most_n)
     mean = (least_n + most_n) / 2
@@ -137,6 +149,9 @@ def bracket_automaton(max_depth: int = 4, *, go_on: float = 0.5) -> Automaton:
     State 0 writes the first #, state 1 the first bracket. State 2 + d stands at depth d. At
     depth 0 the string ends with probability 1 - ``go_on``, between 0 and ``max_depth`` brackets
     open and close with probability 1/2, and at ``max_depth`` they close.
+
+    Raises:
+        ValueError: for a ``max_depth`` below one, or a ``go_on`` not in 0 .. 0.999.
     """
     check_positive("max_depth", max_depth)
     check_between("go_on", go_on, 0, 0.999)
@@ -164,6 +179,8 @@ def brackets(
     Returns:
         x and target, integer tokens (B, T), target one step ahead of x; lengths and mask; latent
         (B, T), the depth of the stack after each input symbol.
+    Raises:
+        ValueError: for a size below one, a ``go_on`` not in 0 .. 0.999, or what is no generator.
     Source:
         Hewitt et al., "RNNs can generate bounded hierarchical languages with optimal memory",
         EMNLP 2020, where the language is Dyck-(kinds, max_depth).
@@ -199,6 +216,9 @@ def brackets_baseline(
     for each opening bracket; with a stack the kind of a closing one is known. Who only counts
     the depth knows the shape as well but not that kind, which given the depths is uniform: ln
     kinds more for each closing bracket. A string of length L has L - 1 predictions.
+
+    Raises:
+        ValueError: for ``kinds`` or a ``max_depth`` below one, or a ``go_on`` not in 0 .. 0.999.
     """
     check_positive("kinds", kinds)
     automaton = bracket_automaton(max_depth, go_on=go_on)

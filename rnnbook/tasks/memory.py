@@ -28,7 +28,7 @@ def adding_problem(batch: int, steps: int, rng: np.random.Generator) -> Batch:
     Returns:
         x (B, T, 2) with number and marker; target (B, 1).
     Raises:
-        ValueError: where steps is below 2.
+        ValueError: for a batch below one, fewer than two steps, or what is no generator.
     Source:
         Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997,
         section 5.4 (there: numbers in [-1, 1] and other marker positions); in this form
@@ -51,6 +51,9 @@ def adding_problem_baseline(known: int = 0) -> float:
     The best prediction is the conditional mean, 1/2 for each number not known. Its error is the
     variance of those numbers, 1/12 each and independent: 1/6 for a constant, 1/12 for a network
     that remembers one number, 0 for both.
+
+    Raises:
+        ValueError: where ``known`` is not in 0 .. 2.
     """
     check_between("known", known, 0, 2)
     return (2 - known) / 12
@@ -68,6 +71,8 @@ def copy_memory(
     Returns:
         x and target, integer tokens (B, delay + 2 length); ``symbols`` + 2 different tokens
         come in, ``symbols`` + 1 go out.
+    Raises:
+        ValueError: for a size below one, or what is no generator.
     Source:
         Arjovsky, Shah & Bengio, "Unitary evolution recurrent neural networks", ICML 2016, after
         Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997.
@@ -97,8 +102,12 @@ def copy_memory_baseline(delay: int, *, length: int = 10, symbols: int = 8) -> f
     and gives each of the ``length`` symbols of the answer probability 1 / ``symbols``, at a cost
     of ln ``symbols`` each. Averaged over all steps: length ln(symbols) / (delay + 2 length), in
     the paper's case 10 ln 8 / (T + 20).
+
+    Raises:
+        ValueError: for a delay, a length or a number of symbols below one.
     """
-    check_positive("delay", delay)
+    for name, value in [("delay", delay), ("length", length), ("symbols", symbols)]:
+        check_positive(name, value)
     return length * math.log(symbols) / (delay + 2 * length)
 
 
@@ -116,7 +125,7 @@ def temporal_order(batch: int, steps: int, rng: np.random.Generator) -> Batch:
     Returns:
         x, integer tokens (B, T) that index ``TEMPORAL_ORDER_SYMBOLS``; target, classes (B,).
     Raises:
-        ValueError: where steps is below 10.
+        ValueError: for a batch below one, fewer than 10 steps, or what is no generator.
     Source:
         Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997,
         section 5.6, task 6a, where T is drawn from 100 .. 110 and the positions are those of
@@ -154,6 +163,8 @@ def flip_flop(
 
     Returns:
         x, target and latent (the target again: it is the memory), each (B, T, bits).
+    Raises:
+        ValueError: for a size below one, a ``pulse`` not in 0 .. 1, or what is no generator.
     Source:
         Sussillo & Barak, "Opening the black box: low-dimensional dynamics in high-dimensional
         recurrent neural networks", Neural Computation 25(3), 2013, the 3-bit flip-flop (there
@@ -177,6 +188,9 @@ def flip_flop_baseline(steps: int, *, pulse: float = 0.1, sees_input: bool = Tru
     just that. One that sees the present input repeats a pulse without error and says 0 where
     there is none; it pays where there is no pulse now but was one before: q (1 - q^(t-1)).
     Both are averaged over t = 1 .. T.
+
+    Raises:
+        ValueError: for steps below one, or a ``pulse`` not in 0 .. 1.
     """
     check_positive("steps", steps)
     check_between("pulse", pulse, 0, 1)

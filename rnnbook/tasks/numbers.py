@@ -41,7 +41,11 @@ NUMBER_WORDS = ("<padding>", "<begin>", "<end>", *_WORDS)
 
 
 def number_words(n: int) -> list[str]:
-    """342 -> ["three", "hundred", "forty", "two"], for 0 <= n < 1 000 000."""
+    """342 -> ["three", "hundred", "forty", "two"], for 0 <= n < 1 000 000.
+
+    Raises:
+        ValueError: for a number that is not whole or not in 0 .. 999 999.
+    """
     check_whole("n", n, 0, _LIMIT - 1)
     thousands, rest = divmod(int(n), 1000)
     words = [*_words_below_thousand(thousands), "thousand"] if thousands else []
@@ -60,7 +64,11 @@ def _words_below_thousand(n: int) -> list[str]:
 
 
 def number_name(n: int) -> str:
-    """342 -> "three hundred forty-two": words apart by a space, tens and units by a hyphen."""
+    """342 -> "three hundred forty-two": words apart by a space, tens and units by a hyphen.
+
+    Raises:
+        ValueError: for a number that is not whole or not in 0 .. 999 999.
+    """
     return re.sub(f"({'|'.join(_TENS)}) (?!thousand)", r"\1-", " ".join(number_words(n)))
 
 
@@ -99,7 +107,12 @@ def number_tokens(text: str) -> list[int]:
 
 
 def number_text(tokens: Sequence[int]) -> str:
-    """Tokens -> characters, without borders and padding; the inverse of ``number_tokens``."""
+    """Tokens -> characters, without borders and padding; the inverse of ``number_tokens``.
+
+    Raises:
+        ValueError: where the tokens are not one-dimensional, not whole, or not an index in
+            ``NUMBER_CHARACTERS``.
+    """
     tokens = np.asarray(tokens)
     check_shape("tokens", tokens, ("T",))
     check_classes("tokens", tokens, len(NUMBER_CHARACTERS))
@@ -115,6 +128,8 @@ def number_names(batch: int, rng: np.random.Generator, *, below: int = _LIMIT) -
         x and target, integer tokens (B, T), target one step ahead of x; lengths (characters of
         the name + 1) and mask; latent (B, T), 1 from the last letter of "thousand" on and 0
         before: what must be remembered over the longest time, for a name has it once at most.
+    Raises:
+        ValueError: for a batch below one, ``below`` not in 1 .. 1 000 000, or what is no generator.
     """
     check_positive("batch", batch)
     check_generator("rng", rng)
@@ -156,7 +171,8 @@ def number_names_baseline(
     text, each with the number of names that it is in.
 
     Raises:
-        ValueError: where ``characters`` is not in 0 .. 8, or is given where ``forgets`` is True.
+        ValueError: where ``below`` is not in 1 .. 1 000 000, ``characters`` is not in 0 .. 8, or is
+            given where ``forgets`` is True.
     """
     check_whole("below", below, 1, _LIMIT)
     if characters is not None:
@@ -224,7 +240,11 @@ class Pairs:
 
 
 def spell(numbers: Sequence[int]) -> Pairs:
-    """The pairs of given numbers, each from 0 to 999 999."""
+    """The pairs of given numbers, each from 0 to 999 999.
+
+    Raises:
+        ValueError: for no number, or one that is not whole or not in 0 .. 999 999.
+    """
     numbers = np.asarray(numbers)
     check_shape("numbers", numbers, ("B",))
     words = [[NUMBER_WORDS.index(word) for word in number_words(n)] for n in numbers]
@@ -247,6 +267,9 @@ def spelled_numbers(batch: int, rng: np.random.Generator, *, below: int = _LIMIT
     """Pairs of random numbers: the count of digits is uniform, then the number given that count.
 
     Numbers uniform on 0 .. 999 999 would have six digits nine times in ten. 0 has one digit.
+
+    Raises:
+        ValueError: for a batch below one, ``below`` not in 1 .. 1 000 000, or what is no generator.
     """
     check_positive("batch", batch)
     check_generator("rng", rng)
@@ -262,6 +285,9 @@ def spelled_numbers_baseline(*, below: int = _LIMIT, sees_length: bool = False) 
     that given its count of digits. With D counts, of which count d has N_d numbers, these are
     ln D + mean over d of ln N_d and mean over d of ln N_d, divided by the expected number of
     target symbols, one for each word and one for the end.
+
+    Raises:
+        ValueError: where ``below`` is not in 1 .. 1 000 000.
     """
     ranges = _digit_ranges(below)
     rest = np.array([len(_words_below_thousand(r)) for r in range(1000)])

@@ -55,6 +55,8 @@ def reber_grammar(batch: int, rng: np.random.Generator, *, embedded: bool = True
         x and target, integer tokens (B, T) that index ``REBER_SYMBOLS``, target one step ahead
         of x; lengths (a string's length - 1) and mask; latent (B, T), the state of the
         automaton after each input symbol.
+    Raises:
+        ValueError: for a batch below one, or what is no generator.
     Source:
         as for ``reber_automaton``.
     """

@@ -30,6 +30,9 @@ def sine_mixture(
 
     Returns:
         x and target (B, T, 1), target one step ahead of x.
+    Raises:
+        ValueError: for a size below one, a negative noise, periods that are not (short, long) with
+            2 <= short < long, or what is no generator.
     """
     check_positive("batch", batch)
     check_positive("steps", steps)
@@ -55,6 +58,10 @@ def sine_mixture_baseline(
     variance 1 and E[(x_(t+1) - x_t)^2] = 2 (1 - E[cos w]), with
     E[cos w] = (sin w_high - sin w_low) / (w_high - w_low) for w uniform. Noise adds its variance
     once to the error of the constant and twice to that of persistence.
+
+    Raises:
+        ValueError: for a negative noise, or periods that are not (short, long) with
+            2 <= short < long.
     """
     check_between("noise", noise, 0, math.inf)
     low, high = _angular_frequencies(periods)
@@ -91,7 +98,8 @@ def mackey_glass(
     Returns:
         the series, (steps,).
     Raises:
-        ValueError: where the delay is not a positive multiple of the integration step.
+        ValueError: for ``steps`` or ``substeps`` below one, a negative transient, a delay that is
+            not a positive multiple of the integration step, or what is no generator.
     Source:
         Mackey & Glass, "Oscillation and chaos in physiological control systems", Science 197,
         1977, pages 287-289.
@@ -130,7 +138,8 @@ def windows(series: np.ndarray, steps: int, *, horizon: int = 1) -> Batch:
         x (N, steps, 1) and target (N, 1), in the order of time, N = len(series) - steps -
         horizon + 1. The arrays are copies.
     Raises:
-        ValueError: where the series is not one-dimensional or too short for one window.
+        ValueError: where the series is not one-dimensional or too short for one window, or
+            ``steps`` or ``horizon`` is below one.
     """
     check_shape("series", series, ("length",))
     check_positive("steps", steps)
@@ -146,7 +155,12 @@ def windows(series: np.ndarray, steps: int, *, horizon: int = 1) -> Batch:
 
 
 def persistence_baseline(series: np.ndarray, *, horizon: int = 1) -> float:
-    """Mean squared error, on this series, of "in ``horizon`` steps as now"."""
+    """Mean squared error, on this series, of "in ``horizon`` steps as now".
+
+    Raises:
+        ValueError: where the series is not one-dimensional, or ``horizon`` not in
+            1 .. len(series) - 1.
+    """
     check_shape("series", series, ("length",))
     check_positive("horizon", horizon)
     check_between("horizon", horizon, 1, len(series) - 1)
