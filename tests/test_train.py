@@ -323,16 +323,22 @@ def test_an_infinite_gradient_stops_too():
 
 
 RECURRENT = {
-    "RNN": lambda: RNN(2, 3, nonlinearity="relu"),
-    "LSTM": lambda: LSTM(2, 3, bidirectional=True),
-    "GRU": lambda: GRU(2, 3),
-    "Zoneout": lambda: Zoneout(RNN(2, 3, nonlinearity="relu")),
-    "Stacked": lambda: Stacked([RNN(2, 3, nonlinearity="relu"), RNN(3, 3, nonlinearity="relu")]),
+    "RNN": lambda rng: relu(2, rng),
+    "LSTM": lambda rng: LSTM(2, 3, bidirectional=True, rng=rng),
+    "GRU": lambda rng: GRU(2, 3, rng=rng),
+    "Zoneout": lambda rng: Zoneout(relu(2, rng), rng=rng),
+    "Stacked": lambda rng: Stacked([relu(2, rng), relu(3, rng)]),
 }
 
 
-def many_to(number, layer):
-    head = Linear(layer.hidden_size * (1 + layer.bidirectional), 1)
+def relu(inputs, rng):
+    return RNN(inputs, 3, nonlinearity="relu", rng=rng)
+
+
+def many_to(number, make_layer):
+    rng = np.random.default_rng(0)
+    layer = make_layer(rng)
+    head = Linear(layer.hidden_size * (1 + layer.bidirectional), 1, rng=rng)
     model = SequenceModel(layer, head, many_to=number)
     target = np.ones((4, 1) if number == "one" else (4, 50, 1))
     return model, Batch(x=np.ones((4, 50, 2)), target=target)
@@ -341,7 +347,7 @@ def many_to(number, layer):
 @pytest.mark.parametrize("number", ["one", "many"])
 @pytest.mark.parametrize("layer", RECURRENT.values(), ids=RECURRENT)
 def test_a_gradient_of_nan_is_divergence_in_every_model(layer, number):
-    model, data = many_to(number, layer())
+    model, data = many_to(number, layer)
     before = weights(model)
 
     def nan(prediction, target):
@@ -355,7 +361,7 @@ def test_a_gradient_of_nan_is_divergence_in_every_model(layer, number):
 @pytest.mark.parametrize("number", ["one", "many"])
 @pytest.mark.parametrize("layer", ["Zoneout", "Stacked"])
 def test_infinity_between_two_parts_is_divergence(layer, number):
-    model, data = many_to(number, RECURRENT[layer]())
+    model, data = many_to(number, RECURRENT[layer])
     for array in model.rnn.params.values():
         array[...] = 1e200
     optimizer = optim.SGD(model.params)
