@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnbook.checks import check_keys, check_shape
+
 _TREE = "tree"
 
 
@@ -98,3 +100,28 @@ def _decode(value, arrays: dict[str, np.ndarray]):
     if kind == "tuple":
         return tuple(_decode(item, arrays) for item in content)
     return {key: _decode(item, arrays) for key, item in content}
+
+
+def check_alike(name: str, saved, like) -> None:
+    """Raise ``ValueError`` unless two trees have the same keys, lengths, shapes and generators.
+
+    Their numbers may differ, and None in ``like`` stands for anything.
+    """
+    if isinstance(like, dict | list | np.ndarray) and type(saved) is not type(like):
+        raise ValueError(f"{name} must be a {type(like).__name__}, got {type(saved).__name__}.")
+    if isinstance(like, dict):
+        wanted, came = like.get("bit_generator"), saved.get("bit_generator")
+        if wanted != came:
+            raise ValueError(f"{name} must be the state of a {wanted} generator, got {came}.")
+        check_keys(name, [str(key) for key in saved], like)
+        for key, item in like.items():
+            check_alike(f"{name}[{key!r}]", saved[key], item)
+    elif isinstance(like, list):
+        if len(saved) != len(like):
+            raise ValueError(f"{name} must number {len(like)} as in this run, got {len(saved)}.")
+        for number, item in enumerate(like):
+            check_alike(f"{name}[{number}]", saved[number], item)
+    elif isinstance(like, np.ndarray):
+        check_shape(name, saved, like.shape)
+        if not np.can_cast(saved.dtype, like.dtype, "same_kind"):
+            raise ValueError(f"{name} must fit the dtype {like.dtype}, got {saved.dtype}.")

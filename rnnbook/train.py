@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from rnnbook.adapters import adapt
-from rnnbook.checkpoint import load_tree, save_tree
+from rnnbook.checkpoint import check_alike, load_tree, save_tree
 from rnnbook.checks import (
     check_between,
     check_generator,
-    check_keys,
     check_positive,
     check_shape,
 )
@@ -273,8 +272,8 @@ def _tree(run, adapter, best, rng, history, base_rates) -> dict:
 
 def _check_same_run(saved, own: dict, optimizer) -> None:
     """Raise ``ValueError`` unless all of ``saved`` can be loaded where ``own`` is now."""
-    _check_alike("checkpoint", saved, dict.fromkeys(own))
-    _check_alike("checkpoint's run", saved["run"], dict.fromkeys(own["run"]))
+    check_alike("checkpoint", saved, dict.fromkeys(own))
+    check_alike("checkpoint's run", saved["run"], dict.fromkeys(own["run"]))
     for name, value in own["run"].items():
         if saved["run"][name] != value:
             raise ValueError(
@@ -289,34 +288,9 @@ def _check_same_run(saved, own: dict, optimizer) -> None:
     best = None if saved["best"] is None else own["weights"]
     expected = own | {"best": best, "state": state, "history": dict.fromkeys(own["history"])}
     for name, like in expected.items():
-        _check_alike(f"checkpoint's {name}", saved[name], like)
+        check_alike(f"checkpoint's {name}", saved[name], like)
     if hasattr(optimizer, "param_groups"):
         _check_groups(saved["state"]["optimizer"], optimizer.param_groups)
-
-
-def _check_alike(name: str, saved, like) -> None:
-    """Raise ``ValueError`` unless two trees have the same keys, lengths, shapes and generators.
-
-    Their numbers may differ, and None in ``like`` stands for anything.
-    """
-    if isinstance(like, dict | list | np.ndarray) and type(saved) is not type(like):
-        raise ValueError(f"{name} must be a {type(like).__name__}, got {type(saved).__name__}.")
-    if isinstance(like, dict):
-        wanted, came = like.get("bit_generator"), saved.get("bit_generator")
-        if wanted != came:
-            raise ValueError(f"{name} must be the state of a {wanted} generator, got {came}.")
-        check_keys(name, [str(key) for key in saved], like)
-        for key, item in like.items():
-            _check_alike(f"{name}[{key!r}]", saved[key], item)
-    elif isinstance(like, list):
-        if len(saved) != len(like):
-            raise ValueError(f"{name} must number {len(like)} as in this run, got {len(saved)}.")
-        for number, item in enumerate(like):
-            _check_alike(f"{name}[{number}]", saved[number], item)
-    elif isinstance(like, np.ndarray):
-        check_shape(name, saved, like.shape)
-        if not np.can_cast(saved.dtype, like.dtype, "same_kind"):
-            raise ValueError(f"{name} must fit the dtype {like.dtype}, got {saved.dtype}.")
 
 
 def _check_groups(saved: dict, groups: list[dict]) -> None:
