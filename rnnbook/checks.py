@@ -116,6 +116,14 @@ def check_generator(name: str, rng) -> None:
         raise ValueError(f"{name} must be a numpy.random.Generator, got {type(rng).__name__}.")
 
 
+def generator_or_new(name: str, rng) -> np.random.Generator:
+    """``rng``, or a new generator for None. Raise ``ValueError`` for anything else."""
+    if rng is None:
+        return np.random.default_rng()
+    check_generator(name, rng)
+    return rng
+
+
 def check_fraction(name: str, value) -> None:
     """Raise ``ValueError`` unless ``value`` is at least 0 and below 1."""
     if not isinstance(value, int | float | np.number) or not 0 <= value < 1:

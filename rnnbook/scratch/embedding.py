@@ -5,7 +5,13 @@ y[b, t] = W[x[b, t]]           x (B, T) whole numbers   W (V, D)   y (B, T, D)
 
 import numpy as np
 
-from rnnbook.checks import check_classes, check_forward_ran, check_positive, check_shape
+from rnnbook.checks import (
+    check_classes,
+    check_forward_ran,
+    check_positive,
+    check_shape,
+    generator_or_new,
+)
 from rnnbook.scratch.layer import Parameters
 
 
@@ -27,7 +33,7 @@ class Embedding(Parameters):
     ):
         check_positive("num_embeddings", num_embeddings)
         check_positive("embedding_dim", embedding_dim)
-        rng = np.random.default_rng(rng)  # a new one for None
+        rng = generator_or_new("rng", rng)
         weight = rng.standard_normal((num_embeddings, embedding_dim)).astype(dtype)
         self.params = {"weight": weight}
         self.grads: dict[str, np.ndarray] = {}

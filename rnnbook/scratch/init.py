@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnnbook.checks import check_between
+from rnnbook.checks import check_between, generator_or_new
 
 
 def orthogonal_(layer, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> None:
@@ -23,7 +23,7 @@ def orthogonal_(layer, gain: float = 1.0, *, rng: np.random.Generator | None = N
     Source: Saxe, McClelland & Ganguli (2014), Exact solutions to the nonlinear dynamics of learning
     in deep linear neural networks.
     """
-    rng = np.random.default_rng(rng)  # a new one for None
+    rng = generator_or_new("rng", rng)
     for block in _blocks(layer, "weight_hh"):
         q, r = np.linalg.qr(rng.standard_normal(block.shape))
         block[...] = gain * q * np.sign(np.diag(r))  # without the signs Q would not be uniform
@@ -53,7 +53,7 @@ def glorot_uniform_(layer, gain: float = 1.0, *, rng: np.random.Generator | None
     Source: Glorot & Bengio (2010), Understanding the difficulty of training deep feedforward neural
     networks, section 4.2.1, equation (16).
     """
-    rng = np.random.default_rng(rng)  # a new one for None
+    rng = generator_or_new("rng", rng)
     for block in _blocks(layer, "weight_ih" if hasattr(layer, "hidden_size") else "weight"):
         bound = gain * np.sqrt(6 / sum(block.shape))
         block[...] = rng.uniform(-bound, bound, block.shape)

@@ -21,11 +21,11 @@ import numpy as np
 from rnnbook.checks import (
     check_finite,
     check_forward_ran,
-    check_generator,
     check_keys,
     check_lengths,
     check_positive,
     check_shape,
+    generator_or_new,
 )
 from rnnbook.scratch.states import State, check_state, pack, unpack
 
@@ -40,8 +40,7 @@ class Parameters:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}.")
-        rng = np.random.default_rng() if rng is None else rng
-        check_generator("rng", rng)
+        rng = generator_or_new("rng", rng)
         bound = 1 / np.sqrt(hidden_size)
         self.params = {
             name: rng.uniform(-bound, bound, size=shape).astype(self.dtype)

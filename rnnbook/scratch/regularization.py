@@ -19,6 +19,7 @@ from rnnbook.checks import (
     check_lengths,
     check_positive,
     check_shape,
+    generator_or_new,
 )
 from rnnbook.scratch.layer import Parameters, checked_states
 from rnnbook.scratch.lstm import LSTM
@@ -57,7 +58,7 @@ class Dropout(Mode):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None):
         check_fraction("p", p)
-        self.p, self.rng = p, np.random.default_rng(rng)  # a new one for None
+        self.p, self.rng = p, generator_or_new("rng", rng)
         self.params: dict[str, np.ndarray] = {}
         self.grads: dict[str, np.ndarray] = {}
         self._cache: tuple[np.ndarray, tuple[int, ...]] | None = None
@@ -179,7 +180,7 @@ class _BetweenSteps(Parameters, Mode):
                 f"layer must have one layer and one direction, got {layer.num_layers} layers and "
                 f"bidirectional={layer.bidirectional}."
             )
-        self.layer, self.rng = layer, np.random.default_rng(rng)  # a new one for None
+        self.layer, self.rng = layer, generator_or_new("rng", rng)
         self.input_size, self.hidden_size = layer.input_size, layer.hidden_size
         self.state_names, self.dtype = layer.state_names, layer.dtype
         self.params = layer.params
