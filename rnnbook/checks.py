@@ -26,6 +26,29 @@ def check_shape(name: str, array, expected: Sequence[int | str]) -> None:
         raise ValueError(f"{name} must have shape {wanted}, got {tuple(shape)}.")
 
 
+def real_numbers(name: str, value, dtype) -> np.ndarray:
+    """``value``, an array, list or tensor, as an array of ``dtype``; infinite what is too large.
+
+    Raises ``ValueError`` for text, complex numbers, objects, masked arrays and rows of unequal
+    length. What has the right dtype already is not copied; None for ``dtype`` leaves it as it is.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.double() if value.is_floating_point() else value
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} must not be masked: fill or drop what is masked beforehand.")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be an array, got rows of unequal length.") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, got {array.dtype}.")
+    if dtype is None:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
+
+
 class NotFiniteError(ValueError):
     """A number is NaN or infinite."""
 
@@ -77,12 +100,6 @@ def check_keys(name: str, given: Sequence[str], expected: Sequence[str]) -> None
         said = [f"is missing {', '.join(missing)}"] if missing else []
         said += [f"has the unknown {', '.join(extra)}"] if extra else []
         raise ValueError(f"{name} {' and '.join(said)}.")
-
-
-def check_forward_ran(module, remembered) -> None:
-    """Raise ``RuntimeError`` when ``backward`` finds that no ``forward`` left anything to use."""
-    if remembered is None:
-        raise RuntimeError(f"{type(module).__name__}.backward needs a call of forward before it.")
 
 
 def check_classes(name: str, array, classes: int) -> None:

@@ -17,11 +17,20 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rnnbook.checks import check_between, check_choice, check_positive
-from rnnbook.scratch import GRU, LSTM, RNN, Linear, SequenceModel, losses, optim, schedules
+from rnnbook.scratch import (
+    FusedGRU,
+    FusedLSTM,
+    FusedRNN,
+    Linear,
+    SequenceModel,
+    losses,
+    optim,
+    schedules,
+)
 from rnnbook.tasks import Batch
 from rnnbook.train import fit
 
-CELLS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
+CELLS = {"RNN": FusedRNN, "LSTM": FusedLSTM, "GRU": FusedGRU}
 
 
 class RecurrentRegressor(RegressorMixin, BaseEstimator):
@@ -100,13 +109,14 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
             schedule=schedules.cosine(self.epochs * math.ceil(len(X) / self.batch_size)),
             progress=False,
         )
+        self.model_.eval()  # it will only predict, and keeps nothing for a backward
         return self
 
     def predict(self, X):
         """Windows X (n, T) -> predictions (n,)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        # In parts, for the layer keeps the states of all steps for a backward that never comes.
+        # In parts, so that the memory for the states of all steps stays small.
         parts = np.array_split(self._inputs(X), math.ceil(len(X) / 1000))
         scaled = np.concatenate([self.model_.forward(part) for part in parts])
         return self.target_scaler_.inverse_transform(scaled)[:, 0]

@@ -27,7 +27,7 @@ import numpy as np
 
 from rnnbook.checkpoint import save_tree, write_atomically
 from rnnbook.checks import check_between, check_finite, check_fraction, check_positive, check_shape
-from rnnbook.scratch import LSTM, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch, windows
 from rnnbook.train import fit
 
@@ -160,7 +160,7 @@ class LSTMForecaster:
     ):
         check_positive("window", window)
         self.window, self.relative, self.rng = window, relative, rng
-        layer = LSTM(1, hidden, dtype=np.float32, rng=rng)
+        layer = FusedLSTM(1, hidden, dtype=np.float32, rng=rng)
         self.model = SequenceModel(layer, Linear(hidden, 1, dtype=np.float32, rng=rng))
         self.scaler: Scaler | None = None
 
@@ -180,7 +180,7 @@ class LSTMForecaster:
         """
         self.scaler = Scaler.fit(values[:train_end], relative=self.relative)
         rest = train_end < len(values)
-        return fit(
+        history = fit(
             self.model,
             self._batch(*examples(values[:train_end], self.window)),
             loss=losses.mse,
@@ -193,6 +193,8 @@ class LSTMForecaster:
             max_norm=1.0,
             progress=False,
         )
+        self.model.eval()  # from here on it predicts, and keeps nothing for a backward
+        return history
 
     def _batch(self, inputs: np.ndarray, target: np.ndarray) -> Batch:
         scaled = self.scaler.scale(inputs, inputs)[:, :, None]

@@ -5,6 +5,8 @@
 Below temperature 1 the likely symbols become likelier, above it less so; 0 takes the likeliest.
 """
 
+import copy
+
 import numpy as np
 
 from rnnbook.checks import check_between, check_generator, check_positive, check_whole
@@ -31,8 +33,8 @@ def generate(
     costs the same however long the string is, since the state is all that the model keeps of it.
 
     Args:
-        model: with an embedding, ``many_to="many"``, and a layer of one direction. It writes in
-            evaluation mode (no dropout) and comes back in the mode that it was in.
+        model: with an embedding, ``many_to="many"``, and a layer of one direction. A copy of it
+            writes, in evaluation mode (no dropout).
         temperature: tau, between 0 and 1e300.
         start: the symbol that is read first; it is not part of the string.
         stop: the symbol that ends a string, which keeps it as its last one.
@@ -53,20 +55,16 @@ def generate(
     check_whole("start", start, 0, symbols - 1)
     check_whole("stop", stop, 0, symbols - 1)
 
-    training = model.training
-    model.eval()
-    try:
-        strings: list[list[int]] = [[] for _ in range(count)]
-        y, state = np.full(count, start), None
-        while any(unfinished := [_goes_on(string, stop, longest) for string in strings]):
-            output, state = model.rnn.forward(model.embedding.forward(y[:, None]), state)
-            z = model.head.forward(output)[:, 0]  # (count, V)
-            y = np.argmax(z + temperature * rng.gumbel(size=z.shape), axis=1)
-            for string, symbol, goes_on in zip(strings, y.tolist(), unfinished, strict=True):
-                if goes_on:
-                    string.append(symbol)
-    finally:
-        model.train(training)
+    model = copy.deepcopy(model).eval()  # whoever else uses the model sees no other mode
+    strings: list[list[int]] = [[] for _ in range(count)]
+    y, state = np.full(count, start), None
+    while any(unfinished := [_goes_on(string, stop, longest) for string in strings]):
+        output, state = model.rnn.forward(model.embedding.forward(y[:, None]), state)
+        z = model.head.forward(output)[:, 0]  # (count, V)
+        y = np.argmax(z + temperature * rng.gumbel(size=z.shape), axis=1)
+        for string, symbol, goes_on in zip(strings, y.tolist(), unfinished, strict=True):
+            if goes_on:
+                string.append(symbol)
     return strings
 
 

@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rnnbook.checks import check_shape
+from rnnbook.scratch.module import enable_grad
 from rnnbook.scratch.states import pack, unpack
 
 
@@ -108,10 +109,11 @@ def check_layer(
     for name, array in {"x": x, **layer.params}.items():
         _check_float64(name, array)
 
-    output, final = layer.forward(x, state, lengths)
-    doutput = rng.standard_normal(output.shape)
-    dfinal = [rng.standard_normal(part.shape) for part in unpack(final)]
-    dx, dstate0 = layer.backward(doutput, pack(dfinal))
+    with enable_grad():  # in evaluation mode too
+        output, final = layer.forward(x, state, lengths)
+        doutput = rng.standard_normal(output.shape)
+        dfinal = [rng.standard_normal(part.shape) for part in unpack(final)]
+        dx, dstate0 = layer.backward(doutput, pack(dfinal))
     gradients = {"x": dx, **_named(dstate0), **layer.grads}
     gradients = {name: gradient.copy() for name, gradient in gradients.items()}
 

@@ -102,7 +102,7 @@ def test_a_generator_decides_everything():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_dropout_is_off_while_writing_and_the_mode_comes_back(training):
+def test_dropout_is_off_while_writing_and_the_mode_stays(training):
     rng = np.random.default_rng(0)
     layers = [GRU(4, 9, rng=rng), GRU(9, 9, rng=rng)]
     dropout = Dropout(0.9, rng=rng)
@@ -117,7 +117,7 @@ def test_dropout_is_off_while_writing_and_the_mode_comes_back(training):
     assert model.training is dropout.training is training
 
 
-def test_the_mode_comes_back_after_an_error():
+def test_the_mode_stays_after_an_error():
     model = random_model().train()
     model.head.params["weight"][...] = np.nan
     model.rnn.params["weight_hh_l0"][...] = np.nan

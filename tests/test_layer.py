@@ -10,23 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parity import assert_agree, named, parts, random_state, run_scratch, shapes
 
-import rnnbook.scratch.layer as layer_module
 from rnnbook.gradcheck import check_layer
-from rnnbook.scratch import (
-    GRU,
-    LSTM,
-    RNN,
-    GRUCell,
-    LSTMCell,
-    ResetBeforeGRU,
-    ResetBeforeGRUCell,
-    RNNCell,
-)
-from rnnbook.scratch.layer import blocks, product
+from rnnbook.scratch import GRU, LSTM, RNN, ResetBeforeGRU, enable_grad, fused
 
-CELLS = {RNN: RNNCell, LSTM: LSTMCell, GRU: GRUCell, ResetBeforeGRU: ResetBeforeGRUCell}
-every_layer = pytest.mark.parametrize("kind", CELLS, ids=lambda kind: kind.__name__)
+PLAIN = [RNN, LSTM, GRU, ResetBeforeGRU]
+LAYERS = PLAIN + [getattr(fused, f"Fused{kind.__name__}") for kind in PLAIN]
+every_layer = pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
 B, T, D, H = 3, 5, 2, 4
+
+
+def is_pair(kind):
+    return kind.cell.state_names == ("h", "c")
+
+
+def as_dict(state):
+    return dict(enumerate(parts(state)))
 
 
 @pytest.fixture
@@ -36,13 +34,15 @@ def rng():
 
 @every_layer
 def test_a_layer_is_a_loop_over_its_cell(kind, rng):
-    layer, cell = kind(D, H, rng=rng), CELLS[kind](D, H)
+    layer, cell = kind(D, H, rng=rng), kind.cell(D, H)
     cell.load_params({name.removesuffix("_l0"): array for name, array in layer.params.items()})
     x, state = rng.standard_normal((B, T, D)), random_state(layer, B, rng)
     output, final = layer.forward(x, state)
-    state = tuple(part[0] for part in parts(state)) if kind is LSTM else state[0]
+    state = tuple(part[0] for part in parts(state)) if is_pair(kind) else state[0]
     for t in range(T):
-        state = cell.step(x[:, t], state)
+        called = cell(x[:, t], state)
+        state, _ = cell.step(x[:, t], state)
+        assert_agree(as_dict(called), as_dict(state), 0)
         assert np.abs(parts(state)[0] - output[:, t]).max() < 1e-12
     for last, part in zip(parts(state), parts(final), strict=True):
         assert np.abs(last - part[0]).max() < 1e-12
@@ -115,21 +115,43 @@ def test_none_stands_for_zeros_in_backward(kind, rng):
     doutput = rng.standard_normal((B, T, 2 * H))
     no_dstate = tuple(np.zeros_like(part) for part in parts(dstate))
     none = run_scratch(layer, x, None, None, doutput, None)
-    zeros = run_scratch(layer, x, None, None, doutput, no_dstate if kind is LSTM else no_dstate[0])
+    zeros = run_scratch(layer, x, None, None, doutput, no_dstate if is_pair(kind) else no_dstate[0])
     assert_agree(none, zeros, 0)
 
 
 @every_layer
-def test_backward_belongs_to_the_latest_forward_and_may_be_repeated(kind, rng):
+def test_backward_belongs_to_the_latest_forward_and_uses_it_up(kind, rng):
     layer = kind(D, H, 2, True, rng=rng)
     x, doutput = rng.standard_normal((B, T, D)), rng.standard_normal((B, T, 2 * H))
     expected = run_scratch(layer, x, None, None, doutput, None)
     layer.forward(rng.standard_normal((B + 1, T + 2, D)))
     layer.forward(rng.standard_normal((B, T, D)))
     output, final = layer.forward(x)
-    layer.backward(rng.standard_normal(doutput.shape))
     dx, dstate0 = layer.backward(doutput)
     assert_agree(named(output, final, dx, dstate0, layer.grads), expected, 0)
+    with pytest.raises(
+        RuntimeError, match=rf"^{kind.__name__}\.backward needs a call of forward b"
+    ):
+        layer.backward(doutput)
+
+
+@every_layer
+def test_in_evaluation_the_numbers_are_the_same_and_nothing_is_kept(kind, rng):
+    layer = kind(D, H, 2, True, rng=rng)
+    x = rng.standard_normal((B, T, D))
+    expected = named(*layer.forward(x, lengths=[2, 5, 1]), *layer.forward(x), {})
+    layer.eval()
+    result = named(*layer.forward(x, lengths=[2, 5, 1]), *layer.forward(x), {})
+    assert_agree(result, expected, 0)
+    with pytest.raises(
+        RuntimeError, match=r"before it, in training mode or within enable_grad\(\)\.$"
+    ):
+        layer.backward(np.zeros((B, T, 2 * H)))
+    with enable_grad():
+        layer.forward(x)
+        layer.backward(np.zeros((B, T, 2 * H)))
+    layer.train().forward(x)
+    layer.backward(np.zeros((B, T, 2 * H)))
 
 
 @every_layer
@@ -224,29 +246,6 @@ def test_the_generator_decides_the_weights_within_torchs_bound(kind):
     assert not np.array_equal(kind(D, 25).params["weight_ih_l0"], one.params["weight_ih_l0"])
 
 
-@pytest.mark.parametrize("avx512", [False, True])
-@pytest.mark.parametrize("rows", [4, 512, 521])  # small; cut in pieces; prime, so left whole
-def test_a_product_is_the_product_however_it_is_done(avx512, rows, rng, monkeypatch):
-    monkeypatch.setattr(layer_module, "AVX512", avx512)
-    w, x, out = (rng.standard_normal(shape) for shape in ((rows, 161), (161, 32), (rows, 32)))
-    times_w = product(w, 32)
-    times_w(x, out)
-    assert np.abs(out - w @ x).max() < 1e-12
-    assert (times_w != w.dot) == (avx512 and rows == 512)
-
-
-@pytest.mark.parametrize(
-    ("steps", "batch"), [(1, 1), (50, 32), (48, 32), (100, 30), (3, 1200), (7, 1024)]
-)
-def test_blocks_hold_every_step_once_and_the_last_first(steps, batch):
-    held = [t for block in blocks(steps, batch) for t in reversed(range(steps)[block])]
-    assert held == list(reversed(range(steps)))
-    last, *others = (block.stop - block.start for block in blocks(steps, batch))
-    assert max(last, *others, 0) * batch <= max(1024, batch)
-    assert all(last <= length == others[0] for length in others)
-    assert len([last, *others]) == np.ceil(steps / max(1, 1024 // batch))  # not one too many
-
-
 WRONG_SIZES = [
     ((0, 3), {}, r"input_size must be a whole number of at least 1, got 0"),
     ((2, 3.0), {}, r"hidden_size must be a whole number of at least 1, got 3.0"),
@@ -263,7 +262,7 @@ def test_wrong_sizes_are_told(kind, sizes, options, sentence):
         kind(*sizes, **options)
     if len(sizes) == 2:
         with pytest.raises(ValueError, match=f"^{sentence}"):
-            CELLS[kind](*sizes, **options)
+            kind.cell(*sizes, **options)
 
 
 def zeros(*shape, **entries):
@@ -274,6 +273,13 @@ def zeros(*shape, **entries):
 
 
 WRONG_INPUT = [
+    ({"x": [[["a", "b"]]]}, r"x must hold real numbers, got <U1\."),
+    ({"x": zeros(B, T, D) * 1j}, r"x must hold real numbers, got complex128\."),
+    ({"x": [[[1, 2], [3]]]}, r"x must be an array, got rows of unequal length\."),
+    (
+        {"x": np.ma.masked_equal(zeros(B, T, D), 0)},
+        r"x must not be masked: fill or drop what is masked beforehand\.",
+    ),
     ({"x": zeros(T, D)}, r"x must have shape \(B, T, 2\), got \(5, 2\)\."),
     ({"x": zeros(B, T, D + 1)}, r"x must have shape \(B, T, 2\), got \(3, 5, 3\)\."),
     ({"x": zeros(B, 0, D)}, r"x must have shape \(B, T, 2\), got \(3, 0, 2\)\."),
@@ -301,26 +307,26 @@ def test_wrong_input_is_told_and_changes_nothing(kind, wrong, sentence, rng):
 
 @every_layer
 def test_a_wrong_state_is_told(kind, rng):
-    layer, cell = kind(D, H, rng=rng), CELLS[kind](D, H, rng=rng)
+    layer, cell = kind(D, H, rng=rng), kind.cell(D, H, rng=rng)
     x = np.zeros((B, T, D))
 
     def whole(part):
-        return (part, part) if kind is LSTM else part
+        return (part, part) if is_pair(kind) else part
 
-    name = "h of state" if kind is LSTM else "state"
+    name = "h of state" if is_pair(kind) else "state"
     with pytest.raises(ValueError, match=rf"^{name} must have shape \(1, 3, 4\), got \(3, 4\)\.$"):
         layer.forward(x, whole(np.zeros((B, H))))
     with pytest.raises(ValueError, match=r"^state must be finite, got nan at index \(0, 2, 3\)\.$"):
         layer.forward(x, whole(zeros(1, B, H, bad=np.nan)))
     with pytest.raises(ValueError, match=rf"^{name} must have shape \(3, 4\), got \(1, 3, 4\)\.$"):
-        cell.step(x[:, 0], whole(np.zeros((1, B, H))))
+        cell(x[:, 0], whole(np.zeros((1, B, H))))
     with pytest.raises(ValueError, match=r"^state must be finite, got inf at index \(2, 3\)\.$"):
-        cell.step(x[:, 0], whole(zeros(B, H, bad=np.inf)))
+        cell(x[:, 0], whole(zeros(B, H, bad=np.inf)))
     with pytest.raises(ValueError, match=r"^x must have shape \(B, 2\), got \(3, 5, 2\)\.$"):
-        cell.step(x, whole(np.zeros((B, H))))
+        cell(x, whole(np.zeros((B, H))))
     with pytest.raises(ValueError, match=r"^x must be finite, got nan at index \(0, 1\)\.$"):
-        cell.step(zeros(1, D, bad=np.nan), whole(np.zeros((1, H))))
-    if kind is not LSTM:
+        cell(zeros(1, D, bad=np.nan), whole(np.zeros((1, H))))
+    if not is_pair(kind):
         pair = (np.zeros((1, B, H)), np.zeros((1, B, H)))
         with pytest.raises(ValueError, match=r"^state must be one array h, got 2 arrays\.$"):
             layer.forward(x, pair)
@@ -335,16 +341,17 @@ def test_a_wrong_gradient_is_told_and_leaves_grads_as_they_were(kind, rng):
     output, final = layer.forward(x)
     layer.backward(output)
     grads = {name: array.copy() for name, array in layer.grads.items()}
+    layer.forward(x)
     with pytest.raises(ValueError, match=r"^doutput must have shape \(3, 5, 4\), got \(3, 4\)\.$"):
         layer.backward(output[:, -1])
     with pytest.raises(ValueError, match=r"must have shape \(1, 3, 4\), got \(1, 2, 4\)\.$"):
-        layer.backward(None, tuple(p[:, :2] for p in final) if kind is LSTM else final[:, :2])
+        layer.backward(None, tuple(p[:, :2] for p in final) if is_pair(kind) else final[:, :2])
     assert_agree(layer.grads, grads, 0)
 
 
 @every_layer
 def test_parameters_are_loaded_all_or_none(kind, rng):
-    for layer in (kind(D, H, rng=rng), CELLS[kind](D, H, rng=rng)):
+    for layer in (kind(D, H, rng=rng), kind.cell(D, H, rng=rng)):
         before = {name: array.copy() for name, array in layer.params.items()}
         first, *_, last = before
         new = {name: array + 1 for name, array in before.items()}
@@ -374,7 +381,7 @@ def test_a_run_that_was_interrupted_leaves_no_old_tape(kind, monkeypatch, rng):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(layer, "_forward", interrupted)
+    monkeypatch.setattr(layer, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         layer.forward(rng.standard_normal((B, T, D)))
     with pytest.raises(RuntimeError, match="needs a call of forward"):

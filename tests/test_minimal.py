@@ -140,6 +140,7 @@ def test_gradient_of_the_final_state_alone():
     through_state, _ = layer.backward(None, np.ones_like(state))
     doutput = np.zeros_like(output)
     doutput[:, -1] = 1
+    layer.forward(x)
     np.testing.assert_allclose(through_state, layer.backward(doutput)[0], atol=1e-14)
 
 

@@ -12,6 +12,7 @@ from rnnbook.scratch.losses import mse
 from rnnbook.scratch.lstm import LSTM
 from rnnbook.scratch.minimal import MinGRU
 from rnnbook.scratch.model import SequenceModel, Stacked
+from rnnbook.scratch.module import enable_grad
 from rnnbook.scratch.optim import Adam
 from rnnbook.scratch.recurrent_layer import RNN
 from rnnbook.scratch.regularization import Dropout, LayerNorm, Zoneout
@@ -47,8 +48,9 @@ def test_stacked_layers_are_torchs_with_dropout_in_evaluation(rng, kind, bidirec
     output, final = theirs(torch.tensor(x), state_t[0] if single else tuple(state_t))
     (output * torch.tensor(doutput)).sum().backward()
 
-    ours, ours_final = stacked.forward(x, state[0] if single else tuple(state))
-    _, dstate = stacked.backward(doutput)
+    with enable_grad():
+        ours, ours_final = stacked.forward(x, state[0] if single else tuple(state))
+        _, dstate = stacked.backward(doutput)
     np.testing.assert_allclose(ours, output.detach(), rtol=0, atol=1e-10)
     for a, b in zip(*(([s] if single else s) for s in (ours_final, final)), strict=True):
         np.testing.assert_allclose(a, b.detach(), rtol=0, atol=1e-10)
@@ -117,12 +119,17 @@ def test_wrong_stacks_are_named(rng):
 
 
 def test_what_a_stack_refuses_changes_nothing(rng):
-    stacked = Stacked([GRU(D, H, rng=rng), GRU(H, H, rng=rng)], [Dropout(rng=rng)])
+    stacked = Stacked([GRU(D, H, rng=rng), GRU(H, H, rng=rng)], [Dropout()])
     x, doutput = rng.standard_normal((B, T, D)), rng.standard_normal((B, T, H))
-    stacked.forward(x)
+
+    def forward():
+        stacked.between[0].rng = np.random.default_rng(5)
+        stacked.forward(x)
+
+    forward()
     before = stacked.backward(doutput)[0]
     grads = {name: array.copy() for name, array in stacked.grads.items()}
-    noise = rng.bit_generator.state
+    noise = stacked.between[0].rng.bit_generator.state
 
     late = np.ones((2, B, H))
     late[1, 2, 3] = np.nan  # in the share of the second layer
@@ -134,12 +141,13 @@ def test_what_a_stack_refuses_changes_nothing(rng):
         r"x must have shape \(B, T, 2\), got \(\)": (3.0, None),
         "x must be finite": (x * np.nan, None),
     }
+    forward()
     for message, arguments in refused.items():
         with pytest.raises(ValueError, match=message):
             stacked.forward(*arguments)
     with pytest.raises(ValueError, match=r"dstate must have shape \(2, 3, 4\), got \(1, 3, 4\)"):
         stacked.backward(doutput, np.ones((1, B, H)))
-    assert rng.bit_generator.state == noise
+    assert stacked.between[0].rng.bit_generator.state == noise
     assert all(np.array_equal(stacked.grads[name], array) for name, array in grads.items())
     assert np.array_equal(stacked.backward(doutput)[0], before)
 
@@ -219,8 +227,9 @@ def test_a_model_of_many_parts_agrees_with_finite_differences(rng):
     model = SequenceModel(Stacked([below, above], [LayerNorm(H)]), Linear(H, 1, rng=rng)).eval()
     assert not below.training
     x, y = rng.standard_normal((B, T, D)), rng.standard_normal((B, 1))
-    _, dprediction = mse(model.forward(x, [3, 5, 1]), y)
-    dx = model.backward(dprediction)
+    with enable_grad():
+        _, dprediction = mse(model.forward(x, [3, 5, 1]), y)
+        dx = model.backward(dprediction)
     gradients = {name: g.copy() for name, g in model.grads.items()} | {"x": dx}
     errors = compare_gradients(
         lambda: mse(model.forward(x, [3, 5, 1]), y)[0], {"x": x, **model.params}, gradients

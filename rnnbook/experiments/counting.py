@@ -10,13 +10,13 @@ language recognition", ACL 2018.
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.scratch import GRU, LSTM, RNN, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedGRU, FusedLSTM, FusedRNN, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch, one_hot
 from rnnbook.train import fit
 
 SEEDS = 8
 TRAINED_TO, TESTED_TO, SYMBOLS = 10, 60, 3
-LAYERS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
+LAYERS = {"RNN": FusedRNN, "LSTM": FusedLSTM, "GRU": FusedGRU}
 UNITS = {"RNN": 22, "LSTM": 10, "GRU": 12}  # about 600 weights in the layer each
 
 

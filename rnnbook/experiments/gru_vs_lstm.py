@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.scratch import GRU, LSTM, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedGRU, FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import REBER_SYMBOLS, Batch, one_hot
 from rnnbook.train import evaluate, fit
 
@@ -75,10 +75,10 @@ def run(setting: dict, seed: int) -> dict:
     draw, inputs, outputs, loss, many_to = TASKS[setting["task"]]
     data, other, weights = np.random.default_rng([seed, inputs]).spawn(3)
     if setting["model"] == "LSTM":
-        layer = LSTM(inputs, UNITS, dtype=np.float32, rng=weights)
+        layer = FusedLSTM(inputs, UNITS, dtype=np.float32, rng=weights)
     else:
         units = UNITS if "units" in setting["model"] else equal_units(inputs)
-        layer = GRU(inputs, units, dtype=np.float32, rng=weights)
+        layer = FusedGRU(inputs, units, dtype=np.float32, rng=weights)
     head = Linear(layer.hidden_size, outputs, dtype=np.float32, rng=weights)
     model = SequenceModel(layer, head, many_to=many_to)
 

@@ -17,7 +17,7 @@ from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import GridSearchCV, KFold
 
 from rnnbook.estimator import RecurrentRegressor, one_standard_error
-from rnnbook.scratch import RNN, Linear, SequenceModel, init
+from rnnbook.scratch import FusedRNN, Linear, SequenceModel, init
 
 SEEDS = 8
 STEPS = 10
@@ -39,7 +39,7 @@ class Teacher:
     """
 
     def __init__(self, units: int, noise: float, rng: np.random.Generator):
-        layer, head = RNN(1, units, rng=rng), Linear(units, 1, rng=rng)
+        layer, head = FusedRNN(1, units, rng=rng), Linear(units, 1, rng=rng)
         init.orthogonal_(layer, gain=1 + math.log2(units) / 10, rng=rng)
         layer.params["weight_ih_l0"][...] = rng.normal(size=(units, 1))
         layer.params["bias_ih_l0"][...] = rng.normal(0, 0.5, units)

@@ -7,13 +7,13 @@ the others.
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.scratch import RNN, Linear, SequenceModel, init, losses, optim
+from rnnbook.scratch import FusedRNN, Linear, SequenceModel, init, losses, optim
 from rnnbook.train import evaluate, fit
 
 SEEDS = 8
 
 
-def glorot(layer: RNN, rng: np.random.Generator) -> None:
+def glorot(layer: FusedRNN, rng: np.random.Generator) -> None:
     """Glorot's bound for the recurrent matrix too: uniform within sqrt(6 / (H + H))."""
     weight = layer.params["weight_hh_l0"]
     bound = np.sqrt(6 / sum(weight.shape))
@@ -51,7 +51,7 @@ def run(setting: dict, seed: int) -> dict:
     """
     weights_rng, train_rng, test_rng = np.random.default_rng(seed).spawn(3)
     hidden_size, steps = setting["hidden_size"], setting["T"]
-    layer = RNN(2, hidden_size, nonlinearity=setting["nonlinearity"], rng=weights_rng)
+    layer = FusedRNN(2, hidden_size, nonlinearity=setting["nonlinearity"], rng=weights_rng)
     INITIALIZATIONS[setting["init"]](layer, weights_rng)
     model = SequenceModel(layer, Linear(hidden_size, 1, rng=weights_rng))
     history = fit(

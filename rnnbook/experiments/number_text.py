@@ -11,7 +11,16 @@ import numpy as np
 
 from rnnbook import tasks
 from rnnbook.generate import generate
-from rnnbook.scratch import GRU, LSTM, Embedding, Linear, SequenceModel, init, losses, optim
+from rnnbook.scratch import (
+    Embedding,
+    FusedGRU,
+    FusedLSTM,
+    Linear,
+    SequenceModel,
+    init,
+    losses,
+    optim,
+)
 from rnnbook.scratch.schedules import cosine
 from rnnbook.train import evaluate, fit
 
@@ -31,7 +40,7 @@ def settings(quick: bool) -> list[dict]:
 
 def build(layer: str, units: int, rng: np.random.Generator) -> SequenceModel:
     """Embedding of 16 numbers, one recurrent layer, a head over the characters."""
-    cell = GRU if layer == "GRU" else LSTM
+    cell = FusedGRU if layer == "GRU" else FusedLSTM
     rnn = cell(16, units, dtype=np.float32, rng=rng)
     if layer == "LSTM, forget bias 3":
         init.set_forget_bias(rnn, 3.0)

@@ -7,7 +7,7 @@ grid of learning rates; the chapter chooses the rate by the first seeds and repo
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.scratch import RNN, Linear, SequenceModel, losses, optim, schedules
+from rnnbook.scratch import FusedRNN, Linear, SequenceModel, losses, optim, schedules
 from rnnbook.train import evaluate, fit
 
 SEEDS = 8
@@ -55,7 +55,7 @@ def run(setting: dict, seed: int) -> dict:
     weights_rng, train_rng, test_rng = np.random.default_rng(seed).spawn(3)
     hidden_size, steps = setting["hidden_size"], setting["T"]
     model = SequenceModel(
-        RNN(2, hidden_size, rng=weights_rng), Linear(hidden_size, 1, rng=weights_rng)
+        FusedRNN(2, hidden_size, rng=weights_rng), Linear(hidden_size, 1, rng=weights_rng)
     )
     updates = setting["sequences"] // setting["batch"]
     history = fit(

@@ -7,7 +7,7 @@ with a mean squared error of 1/12; a training error below the 1/12 of the draw i
 
 import numpy as np
 
-from rnnbook.scratch import LSTM, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 from rnnbook.train import evaluate, fit
 
@@ -39,7 +39,7 @@ def run(setting: dict, seed: int) -> dict:
     """
     rng = np.random.default_rng(seed)
     train, test = random_batch(100, rng), random_batch(2000, rng)
-    layer = LSTM(1, setting["hidden"], dtype=np.float32, rng=rng)
+    layer = FusedLSTM(1, setting["hidden"], dtype=np.float32, rng=rng)
     model = SequenceModel(layer, Linear(setting["hidden"], 1, dtype=np.float32, rng=rng))
     optimizer = optim.Adam(model.params)
     errors = {"train": [], "test": []}

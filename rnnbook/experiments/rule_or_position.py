@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.neural_network import MLPRegressor
 
-from rnnbook.scratch import GRU, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedGRU, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 from rnnbook.train import fit
 
@@ -68,7 +68,7 @@ def network(data: Batch, seed: int) -> MLPRegressor:
 
 def recurrent(data: Batch, rng: np.random.Generator, *, units: int = 24, updates: int = 400):
     """A GRU with a linear head on its last state."""
-    layer = GRU(data.x.shape[2], units, dtype=np.float32, rng=rng)
+    layer = FusedGRU(data.x.shape[2], units, dtype=np.float32, rng=rng)
     model = SequenceModel(layer, Linear(units, 1, dtype=np.float32, rng=rng))
     fit(
         model,

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnbook.convert import to_keras
 from rnnbook.experiments.random_targets import random_batch
-from rnnbook.scratch import LSTM, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 
 SEEDS = 1
@@ -26,7 +26,7 @@ def problem(seed: int = 0) -> tuple[Batch, dict[str, np.ndarray], list[np.ndarra
     """The data, the initial weights under torch's names, and the 1000 batches as indices."""
     rng = np.random.default_rng(seed)
     data = random_batch(100, rng)
-    model = SequenceModel(LSTM(1, HIDDEN, rng=rng), Linear(HIDDEN, 1, rng=rng))
+    model = SequenceModel(FusedLSTM(1, HIDDEN, rng=rng), Linear(HIDDEN, 1, rng=rng))
     start = {name: array.copy() for name, array in model.params.items()}
     start[FROZEN][...] = 0
     batches = [order for _ in range(EPOCHS) for order in rng.permutation(100).reshape(-1, BATCH)]
@@ -35,7 +35,7 @@ def problem(seed: int = 0) -> tuple[Batch, dict[str, np.ndarray], list[np.ndarra
 
 def train_numpy(data, start, batches, *, eps=EPSILON, frozen=(FROZEN,)):
     """The loss of each step with ``rnnbook.scratch``."""
-    model = SequenceModel(LSTM(1, HIDDEN), Linear(HIDDEN, 1))
+    model = SequenceModel(FusedLSTM(1, HIDDEN), Linear(HIDDEN, 1))
     model.load_params(start)
     moved = {name: array for name, array in model.params.items() if name not in frozen}
     optimizer = optim.Adam(moved, eps=eps)

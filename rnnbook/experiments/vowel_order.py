@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rnnbook import tasks
-from rnnbook.scratch import GRU, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import FusedGRU, Linear, SequenceModel, losses, optim
 from rnnbook.scratch.schedules import cosine
 from rnnbook.train import fit
 
@@ -34,7 +34,7 @@ def linear(train: np.ndarray, target: np.ndarray):
 def recurrent(words: tasks.Batch, epochs: int, rng: np.random.Generator) -> SequenceModel:
     """A GRU of 32 units that names the order after the last frame."""
     bands, orders = words.x.shape[2], len(tasks.VOWEL_ORDERS)
-    layer = GRU(bands, 32, dtype=np.float32, rng=rng)
+    layer = FusedGRU(bands, 32, dtype=np.float32, rng=rng)
     model = SequenceModel(layer, Linear(32, orders, dtype=np.float32, rng=rng))
     fit(
         model,

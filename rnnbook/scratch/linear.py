@@ -5,11 +5,11 @@ y = x W^T + b           x (..., D)   W (K, D)   b (K)   y (..., K)
 
 import numpy as np
 
-from rnnbook.checks import check_forward_ran, check_positive, check_shape
-from rnnbook.scratch.layer import Parameters
+from rnnbook.checks import check_positive, check_shape, real_numbers
+from rnnbook.scratch.module import Module, Params, draw
 
 
-class Linear(Parameters):
+class Linear(Module):
     """``y = x W^T + b`` on the last axis, whatever the others are; as ``torch.nn.Linear``.
 
     ``params``: ``weight`` (out_features, in_features) and ``bias`` (out_features), drawn uniformly
@@ -26,20 +26,24 @@ class Linear(Parameters):
         dtype: type = np.float64,
         rng: np.random.Generator | None = None,
     ):
+        super().__init__()
         check_positive("in_features", in_features)
         check_positive("out_features", out_features)
         shapes = {"weight": (out_features, in_features)} | (
             {"bias": (out_features,)} if bias else {}
         )
-        self._draw(shapes, in_features, dtype, rng)
-        self._x: np.ndarray | None = None
+        self.params = draw(shapes, float(1 / np.sqrt(in_features)), dtype, rng)
+        self.grads: Params = {}
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """``x`` (..., in_features) -> (..., out_features). ``x`` is kept for the backward pass."""
+        """``x`` (..., in_features) -> (..., out_features).
+
+        Raises ``ValueError`` for another number of features, and for what are no real numbers.
+        """
         weight = self.params["weight"]
-        x = np.asarray(x, dtype=weight.dtype)
+        x = real_numbers("x", x, weight.dtype)
         check_shape("x", x, (*x.shape[:-1], weight.shape[1]))
-        self._x = x
+        self._remember(x.copy())  # the caller may change it before backward
         y = x @ weight.T
         if "bias" in self.params:
             y += self.params["bias"]
@@ -49,13 +53,16 @@ class Linear(Parameters):
         """``doutput`` (..., out_features) -> ``dx`` (..., in_features); fills ``grads``.
 
         dx = dy W        dW = sum over all rows of  dy^T x        db = sum over all rows of  dy
+
+        Raises ``ValueError`` for a wrong shape, ``RuntimeError`` without a forward before it.
         """
-        check_forward_ran(self, self._x)
+        x = self._recall()
         weight = self.params["weight"]
-        doutput = np.asarray(doutput, dtype=weight.dtype)
-        check_shape("doutput", doutput, (*self._x.shape[:-1], weight.shape[0]))
+        doutput = real_numbers("doutput", doutput, weight.dtype)
+        check_shape("doutput", doutput, (*x.shape[:-1], weight.shape[0]))
         rows = doutput.reshape(-1, weight.shape[0])
-        self.grads = {"weight": rows.T @ self._x.reshape(-1, weight.shape[1])}
+        self.grads = {"weight": rows.T @ x.reshape(-1, weight.shape[1])}
         if "bias" in self.params:
             self.grads["bias"] = rows.sum(0)
+        self._forget()
         return doutput @ weight

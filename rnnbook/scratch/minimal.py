@@ -14,18 +14,12 @@ Which of them is faster depends on the machine and on B x H: measure before choo
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from rnnbook.checks import (
-    check_choice,
-    check_finite,
-    check_forward_ran,
-    check_lengths,
-    check_positive,
-    check_shape,
-)
-from rnnbook.scratch.layer import Parameters, sigmoid
+from rnnbook.checks import check_choice
+from rnnbook.scratch.layer import Cell, RecurrentLayer, inside, sigmoid
 
 
 def recurrence_loop(a: np.ndarray, b: np.ndarray, h0: np.ndarray) -> np.ndarray:
@@ -100,97 +94,139 @@ def recurrence_backward(
     return delta * h_before, delta, a[:, 0] * delta[:, 0]
 
 
-class _MinimalLayer(Parameters):
-    """What MinGRU and MinLSTM share: everything but how ``a`` and ``b`` come from the input.
+class _MinimalCell(Cell):
+    """A step of ``h_t = a_t * h_{t-1} + b_t``, with coefficients that come from the input alone.
 
-    A subclass names its number of blocks and turns pre-activations ``(B, T, blocks * H)`` into the
-    coefficients ``a``, ``b`` (``_coefficients``) and their gradients back (``_dpre``).
+    A subclass computes them from the blocks of ``W x_t + b`` (``coefficients``), and takes their
+    gradients back (``coefficients_back``). ``params``: ``weight_ih`` (G * H, D), ``bias_ih``
+    (G * H,), drawn uniformly between ``+-1 / sqrt(D)``.
     """
 
-    blocks: int
-    num_layers = 1
-    bidirectional = False
-    state_names = ("h",)
+    def shapes(self):
+        rows = self.blocks * self.hidden_size
+        return {"weight_ih": (rows, self.input_size), "bias_ih": (rows,)}
+
+    def bound(self):
+        return float(1 / np.sqrt(self.input_size))
+
+    def coefficients(self, *p: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
+        """The blocks (..., H) of ``W x + b`` -> ``a``, ``b`` (..., H), what the way back needs."""
+        raise NotImplementedError
+
+    def coefficients_back(self, da: np.ndarray, db: np.ndarray, kept: Any) -> list[np.ndarray]:
+        """``da``, ``db`` (..., H) -> the gradients of the blocks (..., H)."""
+        raise NotImplementedError
+
+    def products(self, x: np.ndarray) -> list[np.ndarray]:
+        """``x`` (..., D) -> the blocks of ``W x + b``, each (..., H)."""
+        p = x @ self.params["weight_ih"].T + self.params["bias_ih"]
+        return np.split(p, self.blocks, axis=-1)
+
+    def products_back(self, dp: list[np.ndarray], x: np.ndarray):
+        """The gradients of the blocks -> ``dx`` (..., D), and those of the weights."""
+        dp_all = np.concatenate(dp, axis=-1)  # (..., G * H)
+        rows = dp_all.reshape(-1, dp_all.shape[-1])
+        grads = {"weight_ih": rows.T @ x.reshape(len(rows), -1), "bias_ih": rows.sum(axis=0)}
+        return dp_all @ self.params["weight_ih"], grads
+
+    def step(self, x, h_before):
+        """``x`` (B, D), ``h_before`` (B, H) -> ``h`` (B, H), and what :meth:`back` needs."""
+        a, b, kept = self.coefficients(*self.products(x))
+        return a * h_before + b, (x, h_before, a, kept)
+
+    def back(self, dh, kept):
+        """``dh`` (B, H) -> ``dx`` (B, D), ``dh_before`` (B, H), the gradients of the weights."""
+        x, h_before, a, of_coefficients = kept
+        dp = self.coefficients_back(dh * h_before, dh, of_coefficients)
+        dx, grads = self.products_back(dp, x)
+        return dx, dh * a, grads
+
+
+class MinGRUCell(_MinimalCell):
+    """One step of :class:`MinGRU`: ``h_t = (1 - z_t) * h_{t-1} + z_t * n_t``.
+
+    Args and errors: as :class:`~rnnbook.scratch.layer.Cell`. Source: Feng et al. (2024).
+    """
+
+    blocks = 2
+
+    def coefficients(self, a_z, n):
+        """``z = sigmoid(a_z)``: ``a = 1 - z``, ``b = z * n``."""
+        z = sigmoid(a_z)
+        return 1 - z, z * n, (z, n)
+
+    def coefficients_back(self, da, db, kept):
+        """Through ``a = 1 - z`` and ``b = z * n``."""
+        z, n = kept
+        dz = db * n - da
+        return [dz * z * (1 - z), db * z]
+
+
+class MinLSTMCell(_MinimalCell):
+    """One step of :class:`MinLSTM`: ``h_t = (f_t h_{t-1} + i_t g_t) / (f_t + i_t)``.
+
+    Args and errors: as :class:`~rnnbook.scratch.layer.Cell`. Source: Feng et al. (2024).
+    """
+
+    blocks = 3
+
+    def coefficients(self, a_i, a_f, g):
+        """``i, f = sigmoid(a_i), sigmoid(a_f)``: ``a = f / (f + i)``, ``b = (1 - a) * g``."""
+        i, f = sigmoid(a_i), sigmoid(a_f)
+        # f / (f + i) by way of log f - log i, so that two closed gates do not give 0 / 0
+        a = sigmoid(np.logaddexp(0, -a_i) - np.logaddexp(0, -a_f))
+        return a, (1 - a) * g, (i, f, g, a)
+
+    def coefficients_back(self, da, db, kept):
+        """Through ``b = (1 - a) * g`` and ``a = f / (f + i)``."""
+        i, f, g, a = kept
+        # da/df = (1 - a) a / f,  da/di = -(1 - a) a / i
+        slope = (da - db * g) * a * (1 - a)
+        return [-slope * (1 - i), slope * (1 - f), db * (1 - a)]
+
+
+class _MinimalLayer(RecurrentLayer):
+    """What MinGRU and MinLSTM share: the scan in the place of the loop."""
+
+    cell: type[_MinimalCell]
 
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bidirectional=False,
         *,
-        method: str = "scan",
-        dtype: type = np.float64,
-        rng: np.random.Generator | None = None,
+        method="scan",
+        dtype=np.float64,
+        rng=None,
     ):
-        check_positive("input_size", input_size)
-        check_positive("hidden_size", hidden_size)
         check_choice("method", method, ("loop", "scan"))
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self._recurrence = {"loop": recurrence_loop, "scan": recurrence_scan}[method]
-        shapes = {
-            "weight_ih_l0": (self.blocks * hidden_size, input_size),
-            "bias_ih_l0": (self.blocks * hidden_size,),
-        }
-        self._draw(shapes, input_size, dtype, rng)
-        self._cache: tuple | None = None
+        self.method = method
+        super().__init__(input_size, hidden_size, num_layers, bidirectional, dtype=dtype, rng=rng)
 
-    def forward(
-        self, x: np.ndarray, state: np.ndarray | None = None, lengths: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """``x`` (B, T, D), ``state`` (1, B, H) or None for zeros -> ``output`` (B, T, H), state.
+    def _run(self, i, x, state, lengths):
+        if self.method == "loop":
+            return super()._run(i, x, state, lengths)
+        cell, x = self.cells[i], x.copy()  # the caller may change x before backward reads it
+        a, b, kept = cell.coefficients(*cell.products(x))
+        goes_on = (
+            np.ones_like(x[:, :, :1], bool) if lengths is None else inside(lengths, x.shape[1])
+        )
+        a, b = np.where(goes_on, a, 1), np.where(goes_on, b, 0)  # afterwards: h_t = h_{t-1}
+        h = recurrence_scan(a, b, state)
+        return np.where(goes_on, h, 0), h[:, -1], (x, state, a, h, kept, goes_on)
 
-        With ``lengths`` (B,), a sequence's state stays as it is after its own last step, and its
-        output is zero there, as for a packed sequence. Raises ``ValueError`` for a wrong shape, a
-        length outside 1 ... T, and for an input or state that is not finite.
-        """
-        weight = self.params["weight_ih_l0"]
-        x = np.asarray(x, dtype=weight.dtype)
-        check_shape("x", x, ("B", "T", self.input_size))
-        batch, steps, _ = x.shape
-        if state is None:
-            state = np.zeros((1, batch, self.hidden_size), dtype=weight.dtype)
-        state = np.asarray(state, dtype=weight.dtype)
-        check_shape("state", state, (1, batch, self.hidden_size))
-        check_finite("state", state)
-        real = np.ones((batch, steps, 1), dtype=bool)
-        if lengths is not None:
-            real = (np.arange(steps) < check_lengths(lengths, batch, steps)[:, None])[..., None]
-            x = np.where(real, x, 0)  # what lies beyond a sequence is ignored
-        check_finite("x", x)
-
-        pre = x @ weight.T + self.params["bias_ih_l0"]  # (B, T, blocks * H)
-        a, b, inner = self._coefficients(*np.split(pre, self.blocks, axis=2))
-        a, b = np.where(real, a, 1), np.where(real, b, 0)  # padding: h_t = h_{t-1}
-        h = self._recurrence(a, b, state[0])
-        self._cache = x, real, a, state[0], h, inner
-        return np.where(real, h, 0), h[None, :, -1].copy()
-
-    def backward(
-        self, doutput: np.ndarray | None, dstate: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """``doutput`` (B, T, H), ``dstate`` (1, B, H) -> ``dx`` (B, T, D), ``dstate0`` (1, B, H).
-
-        Fills ``grads``. None stands for zeros. Raises ``ValueError`` for a wrong shape and
-        ``RuntimeError`` before a forward.
-        """
-        check_forward_ran(self, self._cache)
-        x, real, a, h0, h, inner = self._cache
-        dh = np.zeros_like(h)
-        if doutput is not None:
-            check_shape("doutput", doutput, h.shape)
-            dh += np.where(real, doutput, 0)
-        if dstate is not None:
-            check_shape("dstate", dstate, (1, *h0.shape))
-            dh[:, -1] += dstate[0]
-
-        da, db, dh0 = recurrence_backward(a, h0, h, dh, self._recurrence)
-        da, db = np.where(real, da, 0), np.where(real, db, 0)
-        dpre = np.concatenate(self._dpre(da, db, *inner), axis=2)
-        rows = dpre.reshape(-1, dpre.shape[2])
-        self.grads = {
-            "weight_ih_l0": rows.T @ x.reshape(-1, self.input_size),
-            "bias_ih_l0": rows.sum(0),
-        }
-        return dpre @ self.params["weight_ih_l0"], dh0[None]
+    def _run_back(self, i, tape, doutput, dstate, lengths):
+        if self.method == "loop":
+            return super()._run_back(i, tape, doutput, dstate, lengths)
+        cell, (x, state, a, h, kept, goes_on) = self.cells[i], tape
+        dh = doutput.copy()
+        dh[:, -1] += dstate
+        da, db, dstart = recurrence_backward(a, state, h, dh, recurrence_scan)
+        da, db = np.where(goes_on, da, 0), np.where(goes_on, db, 0)
+        dx, grads = cell.products_back(cell.coefficients_back(da, db, kept), x)
+        return dx, dstart, grads
 
 
 class MinGRU(_MinimalLayer):
@@ -201,23 +237,24 @@ class MinGRU(_MinimalLayer):
         h_t = (1 - z_t) * h_{t-1} + z_t * n_t
 
     Mind the roles: as in the paper, ``z`` lets the *new* value in, while in this library's
-    :class:`~rnnbook.scratch.gru.GRU` (and torch's) it keeps the old one. ``params``:
-    ``weight_ih_l0`` (2H, D) with the rows of z, then n; ``bias_ih_l0`` (2H). ``method`` is "scan"
-    or "loop", with the same results.
+    :class:`~rnnbook.scratch.gru.GRU` (and torch's) it keeps the old one.
+
+    Args:
+        input_size: D.
+        hidden_size: H.
+        num_layers: L, each reading the outputs of the one before.
+        bidirectional: read every sequence from its end as well.
+        method: "scan" or "loop", with the same results.
+        dtype: float64 or float32.
+        rng: draws the weights, uniform between ``+-1 / sqrt(D)``.
+
+    ``params``: ``weight_ih_l0`` (2H, D) with the rows of z, then n; ``bias_ih_l0`` (2H).
     Raises ``ValueError`` for a size below one, another method or dtype, and an ``rng`` that is no
     generator.
     Source: Feng et al. (2024), Were RNNs All We Needed?
     """
 
-    blocks = 2
-
-    def _coefficients(self, a_z, n):
-        z = sigmoid(a_z)
-        return 1 - z, z * n, (z, n)
-
-    def _dpre(self, da, db, z, n):
-        dz = db * n - da
-        return dz * z * (1 - z), db * z
+    cell = MinGRUCell
 
 
 class MinLSTM(_MinimalLayer):
@@ -228,23 +265,10 @@ class MinLSTM(_MinimalLayer):
         g_t = W_g x_t + b_g
         h_t = f_t / (f_t + i_t) * h_{t-1} + i_t / (f_t + i_t) * g_t
 
-    Its state is one array ``h``, like a GRU's. ``params``: ``weight_ih_l0`` (3H, D) with the rows
-    of i, f, g (the order of torch's LSTM); ``bias_ih_l0`` (3H). ``method`` is "scan" or "loop",
-    with the same results. Raises ``ValueError`` for a size below one, another method or dtype, and
-    an ``rng`` that is no generator.
+    Its state is one array ``h``, like a GRU's. Args and errors as :class:`MinGRU`. ``params``:
+    ``weight_ih_l0`` (3H, D) with the rows of i, f, g (the order of torch's LSTM); ``bias_ih_l0``
+    (3H).
     Source: Feng et al. (2024), Were RNNs All We Needed?
     """
 
-    blocks = 3
-
-    def _coefficients(self, a_i, a_f, g):
-        i, f = sigmoid(a_i), sigmoid(a_f)
-        # f / (f + i) by way of log f - log i, so that two closed gates do not give 0 / 0
-        keep = sigmoid(np.logaddexp(0, -a_i) - np.logaddexp(0, -a_f))
-        return keep, (1 - keep) * g, (i, f, g, keep)
-
-    def _dpre(self, da, db, i, f, g, keep):
-        dkeep = da - db * g
-        # keep = f / (f + i):  dkeep/df = (1 - keep) keep / f,  dkeep/di = -(1 - keep) keep / i
-        slope = dkeep * keep * (1 - keep)
-        return -slope * (1 - i), slope * (1 - f), db * (1 - keep)
+    cell = MinLSTMCell

@@ -1,33 +1,33 @@
 """Layers put together: several recurrent layers, and a whole model (chapter ``worked_example``)."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 
-from rnnbook.checks import check_choice, check_forward_ran, check_shape
-from rnnbook.scratch.layer import Parameters, checked_states
-from rnnbook.scratch.regularization import Mode
-from rnnbook.scratch.states import pack, unpack
+from rnnbook.checks import check_choice, check_shape, real_numbers
+from rnnbook.scratch.module import Module, Params, Recurrent
+from rnnbook.scratch.states import checked_states, pack, unpack
 
 
-class _Composite(Parameters, Mode):
+class _Composite(Module):
     """Parts that answer together: one ``params``, one ``grads``, one mode."""
 
-    def components(self) -> dict[str, object]:
+    def components(self) -> dict[str, Any]:
         """Each part under the prefix of its parameters."""
         raise NotImplementedError
 
     @property
-    def params(self) -> dict[str, np.ndarray]:
+    def params(self) -> Params:
         """The very arrays of the parts, as ``PART.NAME``; to be changed in place."""
         return self._collect("params")
 
     @property
-    def grads(self) -> dict[str, np.ndarray]:
+    def grads(self) -> Params:
         """The gradients of the last backward, under the names of ``params``."""
         return self._collect("grads")
 
-    def _collect(self, what: str) -> dict[str, np.ndarray]:
+    def _collect(self, what: str) -> Params:
         return {
             self._full_name(prefix, name): array
             for prefix, part in self.components().items()
@@ -37,10 +37,10 @@ class _Composite(Parameters, Mode):
     def _full_name(self, prefix: str, name: str) -> str:
         return f"{prefix}.{name}"
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         """Switch every part to training (or, with False, to evaluation). Returns itself."""
         for part in self.components().values():
-            if isinstance(part, Mode):
+            if hasattr(part, "train"):
                 part.train(mode)
         return super().train(mode)
 
@@ -59,7 +59,8 @@ class Stacked(_Composite):
     section 3.2.
     """
 
-    def __init__(self, layers: Sequence, between: Sequence | None = None):
+    def __init__(self, layers: Sequence[Recurrent], between: Sequence | None = None):
+        super().__init__()
         self.layers, self.between = list(layers), None if between is None else list(between)
         if not self.layers:
             raise ValueError("layers must hold one layer at least, got none.")
@@ -94,9 +95,8 @@ class Stacked(_Composite):
         self.input_size, self.hidden_size = self.layers[0].input_size, top.hidden_size
         self.num_layers, self.bidirectional = len(self.layers), top.bidirectional
         self.state_names, self.dtype = top.state_names, self.layers[0].dtype
-        self._batch: int | None = None
 
-    def components(self) -> dict[str, object]:
+    def components(self) -> dict[str, Any]:
         """Layers as ``l0``, ``l1``, ...; what is between them as ``between.0``, ..."""
         parts = {f"l{k}": layer for k, layer in enumerate(self.layers)}
         return parts | {f"between.{k}": module for k, module in enumerate(self.between or [])}
@@ -112,7 +112,7 @@ class Stacked(_Composite):
         ``state`` None stands for zeros; ``lengths`` (B,) goes to every layer. Raises
         ``ValueError`` as a layer's ``forward``.
         """
-        x = np.asarray(x, dtype=self.dtype)
+        x = real_numbers("x", x, self.dtype)
         check_shape("x", x, ("B", "T", self.input_size))
         batch = len(x)
         states = self._split("state", state, batch)
@@ -121,9 +121,9 @@ class Stacked(_Composite):
             if k and self.between:
                 x = self.between[k - 1].forward(x)
             x, final = layer.forward(x, states[k], lengths)
-            self._batch = None  # until the last layer has run
+            self._forget()  # until the last layer has run
             finals.append(final)
-        self._batch = batch
+        self._remember(batch)
         return x, self._join(finals)
 
     def backward(self, doutput: np.ndarray | None, dstate=None):
@@ -131,14 +131,14 @@ class Stacked(_Composite):
 
         Raises ``ValueError`` for a wrong shape, ``RuntimeError`` before a forward.
         """
-        check_forward_ran(self, self._batch)
-        dstates = self._split("dstate", dstate, self._batch, finite=False)
+        dstates = self._split("dstate", dstate, self._recall(), finite=False)
         dstarts = []
         for k in reversed(range(len(self.layers))):
             doutput, dstart = self.layers[k].backward(doutput, dstates[k])
             dstarts.append(dstart)
             if k and self.between:
                 doutput = self.between[k - 1].backward(doutput)
+        self._forget()
         return doutput, self._join(dstarts[::-1])
 
     def _split(self, name: str, state, batch: int, *, finite: bool = True) -> list:
@@ -146,8 +146,8 @@ class Stacked(_Composite):
         if state is None:
             return [None] * len(self.layers)
         ends = np.cumsum([1 + layer.bidirectional for layer in self.layers])
-        shape = (ends[-1], batch, self.hidden_size)
-        parts = checked_states(name, state, self.state_names, shape, self.dtype, finite=finite)
+        shapes = {part: (int(ends[-1]), batch, self.hidden_size) for part in self.state_names}
+        parts = checked_states(name, state, shapes, self.dtype, finite=finite)
         shares = [np.split(part, ends[:-1]) for part in parts]
         return [pack(list(share)) for share in zip(*shares, strict=True)]
 
@@ -171,12 +171,12 @@ class SequenceModel(_Composite):
     Raises ``ValueError`` for another ``many_to``.
     """
 
-    def __init__(self, layer, head, *, many_to: str = "one", embedding=None):
+    def __init__(self, layer: Recurrent, head: Any, *, many_to: str = "one", embedding: Any = None):
+        super().__init__()
         check_choice("many_to", many_to, ("one", "many"))
         self.rnn, self.head, self.embedding, self.many_to = layer, head, embedding, many_to
-        self._final = None
 
-    def components(self) -> dict[str, object]:
+    def components(self) -> dict[str, Any]:
         """``embedding`` (if there is one), ``rnn``, ``head``."""
         parts = {} if self.embedding is None else {"embedding": self.embedding}
         return parts | {"rnn": self.rnn, "head": self.head}
@@ -189,10 +189,11 @@ class SequenceModel(_Composite):
         """
         if self.embedding is not None:
             x = self.embedding.forward(x)
-        output, self._final = self.rnn.forward(x, lengths=lengths)
+        output, final = self.rnn.forward(x, lengths=lengths)
+        self._remember([part.shape for part in unpack(final)])
         if self.many_to == "many":
             return self.head.forward(output)
-        h = unpack(self._final)[0]  # (L * dirs, B, H): the top layer comes last
+        h = unpack(final)[0]  # (L * dirs, B, H): the top layer comes last
         return self.head.forward(np.concatenate(h[-self._directions :], axis=1))
 
     def backward(self, dprediction: np.ndarray) -> np.ndarray | None:
@@ -200,14 +201,15 @@ class SequenceModel(_Composite):
 
         Raises ``ValueError`` for a wrong shape, ``RuntimeError`` before a forward.
         """
-        check_forward_ran(self, self._final)
+        shapes = self._recall()
         dfeatures = self.head.backward(dprediction)
         if self.many_to == "many":
             dx, _ = self.rnn.backward(dfeatures)
         else:
-            dstate = [np.zeros_like(part) for part in unpack(self._final)]
+            dstate = [np.zeros(shape, self.rnn.dtype) for shape in shapes]
             dstate[0][-self._directions :] = np.split(dfeatures, self._directions, axis=1)
             dx, _ = self.rnn.backward(None, pack(dstate))
+        self._forget()
         return dx if self.embedding is None else self.embedding.backward(dx)
 
     @property

@@ -13,36 +13,20 @@ import numpy as np
 
 from rnnbook.checks import (
     check_between,
-    check_finite,
-    check_forward_ran,
     check_fraction,
-    check_lengths,
     check_positive,
     check_shape,
     generator_or_new,
+    real_numbers,
 )
-from rnnbook.scratch.layer import Parameters, checked_states
+from rnnbook.scratch.layer import Cell, RecurrentLayer, run, run_back
 from rnnbook.scratch.lstm import LSTM
+from rnnbook.scratch.module import Module, Params, floating
 from rnnbook.scratch.recurrent_layer import RNN
 from rnnbook.scratch.states import pack, unpack
 
 
-class Mode:
-    """Training or evaluation: ``train()`` and ``eval()`` as in torch, ``training`` at first."""
-
-    training = True
-
-    def train(self, mode: bool = True) -> "Mode":
-        """Switch to training; ``train(False)`` is ``eval()``. Returns itself."""
-        self.training = mode
-        return self
-
-    def eval(self) -> "Mode":
-        """Switch to evaluation. Returns itself."""
-        return self.train(False)
-
-
-class Dropout(Mode):
+class Dropout(Module):
     """Sets each number to zero with probability ``p``; the same as ``torch.nn.Dropout``.
 
         training:    y = m * x / (1 - p),      m = 0 with probability p, else 1
@@ -57,25 +41,31 @@ class Dropout(Mode):
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None):
+        super().__init__()
         check_fraction("p", p)
         self.p, self.rng = p, generator_or_new("rng", rng)
-        self.params: dict[str, np.ndarray] = {}
-        self.grads: dict[str, np.ndarray] = {}
-        self._cache: tuple[np.ndarray, tuple[int, ...]] | None = None
+        self.params: Params = {}
+        self.grads: Params = {}
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """``x`` of any shape -> the same shape."""
-        x = np.asarray(x)
+        """``x`` of any shape -> the same shape.
+
+        Raises ``ValueError`` for what are no real numbers.
+        """
+        x = real_numbers("x", x, None)
         mask = self._draw(x) if self.training else np.ones((), dtype=x.dtype)
-        self._cache = mask, x.shape
+        self._remember((mask, x.shape))
         return x * mask
 
     def backward(self, doutput: np.ndarray) -> np.ndarray:
-        """``dx = m * dy / (1 - p)``, with the mask of the last forward."""
-        check_forward_ran(self, self._cache)
-        mask, shape = self._cache
-        doutput = np.asarray(doutput)
+        """``dx = m * dy / (1 - p)``, with the mask of the last forward.
+
+        Raises ``ValueError`` for a wrong shape, ``RuntimeError`` without a forward before it.
+        """
+        mask, shape = self._recall()
+        doutput = real_numbers("doutput", doutput, None)
         check_shape("doutput", doutput, shape)
+        self._forget()
         return doutput * mask
 
     def _draw(self, x: np.ndarray) -> np.ndarray:
@@ -105,148 +95,121 @@ def inverted_mask(
     return ((rng.random(shape) >= p) / (1 - p)).astype(np.result_type(dtype, np.float32))
 
 
-class LayerNorm(Parameters):
+class LayerNorm(Module):
     """Shifts and scales the last axis to mean 0 and variance 1; the same as ``torch.nn.LayerNorm``.
 
-        x^ = (x - mean) / sqrt(var + eps)         mean, var over the D features, var with 1/D
-        y  = weight * x^ + bias
+        y = weight * normalize(x) + bias
 
     Every step of every sequence by itself, so nothing depends on the batch and nothing changes for
     evaluation. ``params``: ``weight`` (D) of ones and ``bias`` (D) of zeros.
-    Raises ``ValueError`` for a size that is not a whole number of at least 1.
+    Raises ``ValueError`` for a size that is not a whole number of at least 1, and a dtype other
+    than float32 and float64.
     Source: Ba, Kiros & Hinton (2016), Layer Normalization, section 3.
     """
 
     def __init__(self, normalized_size: int, eps: float = 1e-5, *, dtype: type = np.float64):
+        super().__init__()
         check_positive("normalized_size", normalized_size)
         check_between("eps", eps, 0, np.inf)
+        dtype = floating(dtype)
         self.eps = eps
         self.params = {
             "weight": np.ones(normalized_size, dtype=dtype),
             "bias": np.zeros(normalized_size, dtype=dtype),
         }
-        self.grads: dict[str, np.ndarray] = {}
-        self._cache: tuple[np.ndarray, np.ndarray] | None = None
+        self.grads: Params = {}
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """``x`` (..., D) -> (..., D)."""
+        """``x`` (..., D) -> (..., D).
+
+        Raises ``ValueError`` for another number of features, and for what are no real numbers.
+        """
         weight = self.params["weight"]
-        x = np.asarray(x, dtype=weight.dtype)
+        x = real_numbers("x", x, weight.dtype)
         check_shape("x", x, (*x.shape[:-1], len(weight)))
-        centered = x - x.mean(axis=-1, keepdims=True)
-        scale = 1 / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + self.eps)
-        normal = centered * scale
-        self._cache = normal, scale
+        normal, kept = normalize(x, self.eps)
+        self._remember(kept)
         return weight * normal + self.params["bias"]
 
     def backward(self, doutput: np.ndarray) -> np.ndarray:
         """``doutput`` (..., D) -> ``dx`` (..., D); fills ``grads``.
 
-            dx^ = weight * dy
-            dx  = (dx^ - mean(dx^) - x^ * mean(dx^ * x^)) / sqrt(var + eps)
-
-        The two means are what flows through the mean and the variance of x.
+        Raises ``ValueError`` for a wrong shape, ``RuntimeError`` without a forward before it.
         """
-        check_forward_ran(self, self._cache)
-        normal, scale = self._cache
-        doutput = np.asarray(doutput, dtype=normal.dtype)
+        kept = self._recall()
+        normal, _ = kept
+        doutput = real_numbers("doutput", doutput, normal.dtype)
         check_shape("doutput", doutput, normal.shape)
         before = tuple(range(normal.ndim - 1))
         self.grads = {"weight": (doutput * normal).sum(before), "bias": doutput.sum(before)}
-        dnormal = self.params["weight"] * doutput
-        through_mean = dnormal.mean(axis=-1, keepdims=True)
-        through_variance = normal * (dnormal * normal).mean(axis=-1, keepdims=True)
-        return scale * (dnormal - through_mean - through_variance)
+        self._forget()
+        return normalize_back(self.params["weight"] * doutput, kept)
 
 
-class _BetweenSteps(Parameters, Mode):
-    """A recurrent layer run one step at a time, with something done to its state in between.
+def normalize(x: np.ndarray, eps: float = 1e-5) -> tuple[np.ndarray, tuple]:
+    """The last axis with mean 0 and variance 1, and what :func:`normalize_back` needs.
 
-        new = step(x_t, (drop * h_{t-1}, c_{t-1}))            one step of the layer
-        s_t = keep_t * s_{t-1} + (1 - keep_t) * new           for s = h, and c if there is one
+    x^ = (x - mean) / sqrt(var + eps)         mean, var over the D features, var with 1/D
+    """
+    centered = x - x.mean(axis=-1, keepdims=True)
+    scale = 1 / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + eps)
+    normal = centered * scale
+    return normal, (normal, scale)
 
-    It has the methods of a layer, so it can stand wherever a layer can. Padding is the case
-    ``keep = 1``. A layer remembers its last forward only, so backward takes each step once more
-    from the kept state before going back through it: that costs one more forward and saves a second
-    implementation of every cell.
+
+def normalize_back(dnormal: np.ndarray, kept: tuple) -> np.ndarray:
+    """``dx^`` -> ``dx``, both of the shape of ``x``.
+
+        dx = (dx^ - mean(dx^) - x^ * mean(dx^ * x^)) / sqrt(var + eps)
+
+    The two means are what flows through the mean and the variance of x.
+    """
+    normal, scale = kept
+    through_mean = dnormal.mean(axis=-1, keepdims=True)
+    through_variance = normal * (dnormal * normal).mean(axis=-1, keepdims=True)
+    return scale * (dnormal - through_mean - through_variance)
+
+
+class _Noisy(RecurrentLayer):
+    """A layer whose cell runs with something done to its state at every step; same calls.
+
+    ``_around(cell)`` gives the cell for the next run, with ``step`` and ``back`` made from those of
+    ``cell``. The weights are those of ``layer``.
     """
 
-    num_layers = 1
-    bidirectional = False
-
-    def __init__(self, layer, rng: np.random.Generator | None):
+    def __init__(self, layer: RecurrentLayer, rng: np.random.Generator | None):
+        Module.__init__(self)
+        if not isinstance(layer, RecurrentLayer):
+            raise ValueError(f"layer must be a recurrent layer, got {type(layer).__name__}.")
         if layer.num_layers != 1 or layer.bidirectional:
             raise ValueError(
                 f"layer must have one layer and one direction, got {layer.num_layers} layers and "
                 f"bidirectional={layer.bidirectional}."
             )
         self.layer, self.rng = layer, generator_or_new("rng", rng)
-        self.input_size, self.hidden_size = layer.input_size, layer.hidden_size
-        self.state_names, self.dtype = layer.state_names, layer.dtype
-        self.params = layer.params
-        self.grads: dict[str, np.ndarray] = {}
-        self._cache: tuple | None = None
+        self._set_cells(layer.cells, layer.bidirectional)
 
-    def _noise(self, steps: int, state: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """``drop`` (1, B, H) and ``keep`` (T, len(state), 1, B, H); sizes of 1 are broadcast."""
+    def _around(self, cell: Cell, batch: int) -> Cell:
         raise NotImplementedError
 
-    def forward(self, x: np.ndarray, state=None, lengths: np.ndarray | None = None):
-        """``x`` (B, T, D) -> ``output`` (B, T, H), state: as ``forward`` of the layer inside."""
-        x = np.asarray(x, dtype=self.dtype)
-        check_shape("x", x, ("B", "T", self.input_size))
-        batch, steps, _ = x.shape
-        shape = (1, batch, self.hidden_size)
-        s = checked_states("state", state, self.state_names, shape, self.dtype)
-        real = np.ones((steps, batch, 1), dtype=bool)
-        if lengths is not None:
-            real[:, :, 0] = np.arange(steps)[:, None] < check_lengths(lengths, batch, steps)
-        x = np.where(real.transpose(1, 0, 2), x, 0)  # what lies beyond a sequence is ignored
-        check_finite("x", x)
-        self._cache = None  # until all steps have been taken
-        drop, keep = self._noise(steps, s)
-        keep = np.where(real[:, None, None], keep, 1).astype(s[0].dtype)
+    def _run(self, i, x, state, lengths):
+        cell = self._around(self.cells[i], len(x))
+        *results, tape = run(cell, x.copy(), state, lengths, self._keeps_tape)
+        return *results, (cell, tape)
 
-        entered, output = [], np.zeros((batch, steps, self.hidden_size), dtype=s[0].dtype)
-        for t in range(steps):
-            entered.append(pack([drop * s[0], *s[1:]]))
-            _, new = self.layer.forward(x[:, t : t + 1], entered[t])
-            s = [k * old + (1 - k) * n for k, old, n in zip(keep[t], s, unpack(new), strict=True)]
-            output[:, t] = np.where(real[t], s[0][0], 0)
-        self._cache = x, real, drop, keep, entered
-        return output, pack(s)
-
-    def backward(self, doutput: np.ndarray | None, dstate=None):
-        """``doutput`` (B, T, H), ``dstate`` -> ``dx`` (B, T, D), ``dstate0``; fills ``grads``.
-
-        None stands for zeros.
-        """
-        check_forward_ran(self, self._cache)
-        x, real, drop, keep, entered = self._cache
-        steps, batch = real.shape[:2]
-        if doutput is not None:
-            doutput = np.asarray(doutput, dtype=self.dtype)
-            check_shape("doutput", doutput, (batch, steps, self.hidden_size))
-        shape = (1, batch, self.hidden_size)
-        ds = checked_states("dstate", dstate, self.state_names, shape, self.dtype, finite=False)
-
-        dx = np.empty(x.shape, dtype=keep.dtype)
-        grads = {name: np.zeros_like(p) for name, p in self.params.items()}
-        for t in reversed(range(steps)):
-            if doutput is not None:
-                ds[0] = ds[0] + np.where(real[t], doutput[:, t], 0)
-            self.layer.forward(x[:, t : t + 1], entered[t])
-            dnew = pack([(1 - k) * d for k, d in zip(keep[t], ds, strict=True)])
-            dx[:, t : t + 1], dentered = self.layer.backward(None, dnew)
-            dh, *dc = unpack(dentered)
-            ds = [k * d + e for k, d, e in zip(keep[t], ds, [drop * dh, *dc], strict=True)]
-            for name, g in self.layer.grads.items():
-                grads[name] += g
-        self.grads = grads
-        return dx, pack(ds)
+    def _run_back(self, i, tape, doutput, dstate, lengths):
+        cell, of_steps = tape
+        return run_back(cell, of_steps, doutput, dstate, lengths)
 
 
-class RecurrentDropout(_BetweenSteps):
+class _Wrapped:
+    """What ``run`` asks of a cell, around another cell."""
+
+    def __init__(self, cell: Cell):
+        self.cell, self.params = cell, cell.params
+
+
+class RecurrentDropout(_Noisy):
     """A recurrent layer that reads its own last output through one mask; same calls as a layer.
 
         training:    step(x_t, m * h_{t-1} / (1 - p))           m (B, H), one for all steps
@@ -267,14 +230,31 @@ class RecurrentDropout(_BetweenSteps):
         super().__init__(layer, rng)
         self.p = p
 
-    def _noise(self, steps, state):
-        drop = np.ones_like(state[0])
+    def _around(self, cell, batch):
+        mask = np.ones((), self.dtype)
         if self.training:
-            drop = inverted_mask(drop.shape, self.p, drop.dtype, self.rng)
-        return drop, np.zeros((len(state), 1, 1, 1))
+            mask = inverted_mask((batch, cell.output_size), self.p, self.dtype, self.rng)
+        return _Dropped(cell, mask)
 
 
-class Zoneout(_BetweenSteps):
+class _Dropped(_Wrapped):
+    """A cell that reads ``mask * h``."""
+
+    def __init__(self, cell: Cell, mask: np.ndarray):
+        super().__init__(cell)
+        self.mask = mask
+
+    def step(self, x, state):
+        h, *others = unpack(state)
+        return self.cell.step(x, pack([self.mask * h, *others]))
+
+    def back(self, dstate, kept):
+        dx, dentered, grads = self.cell.back(dstate, kept)
+        dh, *others = unpack(dentered)
+        return dx, pack([self.mask * dh, *others]), grads
+
+
+class Zoneout(_Noisy):
     """A recurrent layer whose units now and then keep their last state; same calls as a layer.
 
         training:    h_t = m_t * h_{t-1} + (1 - m_t) * h~_t         m_t = 1 with probability p
@@ -302,7 +282,31 @@ class Zoneout(_BetweenSteps):
         super().__init__(layer, rng)
         self.p_hidden, self.p_cell = p_hidden, p_cell
 
-    def _noise(self, steps, state):
-        p = np.array([self.p_hidden, self.p_cell])[: len(state), None, None, None]
-        keep = self.rng.random((steps, len(state), *state[0].shape)) < p if self.training else p
-        return np.ones_like(state[0]), keep
+    def _around(self, cell, batch):
+        return _Kept(cell, (self.p_hidden, self.p_cell), self.rng if self.training else None)
+
+
+class _Kept(_Wrapped):
+    """A cell that mixes its new state with the old one: ``keep * old + (1 - keep) * new``."""
+
+    def __init__(self, cell: Cell, p: tuple[float, float], rng: np.random.Generator | None):
+        super().__init__(cell)
+        self.p, self.rng = p, rng
+
+    def step(self, x, state):
+        new, kept = self.cell.step(x, state)
+        pairs = list(zip(unpack(new), unpack(state), strict=True))
+        keep = [self._mask(p, part) for p, (part, _) in zip(self.p, pairs, strict=False)]
+        mixed = [k * old + (1 - k) * part for k, (part, old) in zip(keep, pairs, strict=True)]
+        return pack(mixed), (kept, keep)
+
+    def back(self, dstate, kept):
+        of_step, keep = kept
+        parts = list(zip(keep, unpack(dstate), strict=True))
+        dx, dbefore, grads = self.cell.back(pack([(1 - k) * d for k, d in parts]), of_step)
+        dmixed = [k * d + db for (k, d), db in zip(parts, unpack(dbefore), strict=True)]
+        return dx, pack(dmixed), grads
+
+    def _mask(self, p: float, part: np.ndarray) -> np.ndarray:
+        chosen = p if self.rng is None else self.rng.random(part.shape) < p
+        return np.asarray(chosen, part.dtype)
