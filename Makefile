@@ -44,8 +44,8 @@ bench: environment ## measure the layers against torch.nn, about five minutes; r
 	@$(PY) -m pip install -q --no-deps --disable-pip-version-check labml-nn==0.5.1 || true
 	@$(PY) -m benchmarks
 
-lint: environment ## check code and format with ruff
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+lint: environment ## check code and format with ruff, types with mypy
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 pins: environment ## choose anew the versions of what requirements.txt brings along
 	@{ head -2 constraints.txt; grep -v '^-c' requirements.txt | $(PY) -m uv pip compile - -q --universal \
@@ -53,5 +53,5 @@ pins: environment ## choose anew the versions of what requirements.txt brings al
 	  | grep -Ev '^(torch|triton|cuda-|nvidia-)'; } > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what was built; keeps .venv
-	@rm -rf _build .pytest_cache .hypothesis .ruff_cache .benchmarks build dist
+	@rm -rf _build .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -11,6 +11,7 @@ import os
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,9 +49,10 @@ def save_tree(path: str | Path, tree) -> None:
     """
     arrays: list[np.ndarray] = []
     text = json.dumps(_encode(tree, arrays))
-    named = {str(number): array for number, array in enumerate(arrays)}
+    named: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
+    named[_TREE] = np.frombuffer(text.encode(), dtype=np.uint8)
     content = io.BytesIO()
-    np.savez(content, **named, **{_TREE: np.frombuffer(text.encode(), dtype=np.uint8)})
+    np.savez(content, **named)
     write_atomically(path, content.getvalue())
 
 

@@ -3,7 +3,7 @@
 Every function here works on NumPy arrays and on torch tensors alike, and none changes anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -86,13 +86,13 @@ def check_positive(name: str, value) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
-def check_choice(name: str, value, choices: Sequence[str]) -> None:
+def check_choice(name: str, value, choices: Collection[str]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
 
 
-def check_keys(name: str, given: Sequence[str], expected: Sequence[str]) -> None:
+def check_keys(name: str, given: Collection[str], expected: Collection[str]) -> None:
     """Raise ``ValueError`` unless ``given`` and ``expected`` hold the same names."""
     missing = sorted(set(expected) - set(given))
     extra = sorted(map(str, set(given) - set(expected)))
@@ -120,7 +120,7 @@ def check_between(name: str, value, low: float, high: float) -> None:
         raise ValueError(f"{name} must lie between {low} and {high}, got {value!r}.")
 
 
-def check_whole(name: str, value, low: int, high: int) -> None:
+def check_whole(name: str, value, low: int, high: float) -> None:
     """Raise ``ValueError`` unless ``value`` is a whole number with ``low <= value <= high``."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not low <= value <= high:

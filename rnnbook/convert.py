@@ -205,14 +205,14 @@ def from_keras(layers: Sequence[Sequence[np.ndarray]], kind: str) -> Params:
             )
         count = len(weights) if len(weights) < 4 else len(weights) // 2
         for direction, start in enumerate(range(0, len(weights), count)):
-            kernel, recurrent, *bias = (np.asarray(w) for w in weights[start : start + count])
+            kernel, recurrent, *biases = (np.asarray(w) for w in weights[start : start + count])
             check_shape(f"layers[{k}] recurrent_kernel", recurrent, ("H", "G * H"))
             hidden = len(recurrent)
             rows = blocks * hidden
             check_shape(f"layers[{k}] recurrent_kernel", recurrent, (hidden, rows))
             check_shape(f"layers[{k}] kernel", kernel, ("D", rows))
             shape = (2, rows) if kind == "GRU" else (rows,)
-            bias = bias[0] if bias else np.zeros(shape, kernel.dtype)
+            bias = biases[0] if biases else np.zeros(shape, kernel.dtype)
             check_shape(f"layers[{k}] bias", bias, shape)
             b_ih, b_hh = bias if kind == "GRU" else (bias, np.zeros_like(bias))
             suffix = f"_l{k}{'_reverse' * direction}"
@@ -321,8 +321,7 @@ def save_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     _check_names("params", params)
     for name, value in params.items():
         if not isinstance(value, np.ndarray):
-            came = type(value).__name__
-            raise ValueError(f"{name} must be an array of numbers, got {came}.")
+            raise ValueError(f"{name} must be an array of numbers, got {type(value).__name__}.")
         _check_numbers(name, value)
         if ending == ".safetensors" and value.dtype.itemsize > 8:
             raise ValueError(f"{name} must have numbers of 8 bytes at most, got {value.dtype}.")

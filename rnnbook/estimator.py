@@ -22,6 +22,7 @@ from rnnbook.scratch import (
     FusedLSTM,
     FusedRNN,
     Linear,
+    RecurrentLayer,
     SequenceModel,
     losses,
     optim,
@@ -30,7 +31,7 @@ from rnnbook.scratch import (
 from rnnbook.tasks import Batch
 from rnnbook.train import fit
 
-CELLS = {"RNN": FusedRNN, "LSTM": FusedLSTM, "GRU": FusedGRU}
+CELLS: dict[str, type[RecurrentLayer]] = {"RNN": FusedRNN, "LSTM": FusedLSTM, "GRU": FusedGRU}
 
 
 class RecurrentRegressor(RegressorMixin, BaseEstimator):

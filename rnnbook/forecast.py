@@ -197,13 +197,23 @@ class LSTMForecaster:
         return history
 
     def _batch(self, inputs: np.ndarray, target: np.ndarray) -> Batch:
-        scaled = self.scaler.scale(inputs, inputs)[:, :, None]
-        return Batch(scaled, self.scaler.scale(target[:, None], inputs))
+        scaler = self._fitted()
+        scaled = scaler.scale(inputs, inputs)[:, :, None]
+        return Batch(scaled, scaler.scale(target[:, None], inputs))
+
+    def _fitted(self) -> Scaler:
+        if self.scaler is None:
+            raise RuntimeError("LSTMForecaster needs a call of fit before it forecasts.")
+        return self.scaler
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Windows (N, W) -> the values that follow (N,)."""
-        scaled = self.scaler.scale(inputs, inputs)
-        return self.scaler.unscale(self.model.forward(scaled[:, :, None]), inputs)[:, 0]
+        """Windows (N, W) -> the values that follow (N,).
+
+        Raises ``RuntimeError`` before a call of ``fit``.
+        """
+        scaler = self._fitted()
+        scaled = scaler.scale(inputs, inputs)
+        return scaler.unscale(self.model.forward(scaled[:, :, None]), inputs)[:, 0]
 
 
 def free_run(predict: Predictor, inputs: np.ndarray, steps: int) -> np.ndarray:
@@ -304,8 +314,8 @@ def read_series(path: str | Path, column: str, time: str | None = None) -> np.nd
 
 def _number(text: str | None, column: str, line: int) -> float:
     try:
-        value = float(text)
-    except (TypeError, ValueError) as error:
+        value = float(text or "")
+    except ValueError as error:
         raise BadFile(
             f"Column {column!r} must hold numbers only, got {text!r} in line {line}."
         ) from error
@@ -318,13 +328,14 @@ def _number(text: str | None, column: str, line: int) -> float:
 
 def _moment(text: str | None, column: str, line: int) -> float:
     """A number as it is; an ISO date as days, a month as its first."""
+    time = text or ""
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return float(time)
+    except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(f"{text}-01" if MONTH.fullmatch(text) else text)
-    except (TypeError, ValueError) as error:
+        moment = datetime.fromisoformat(f"{time}-01" if MONTH.fullmatch(time) else time)
+    except ValueError as error:
         raise BadFile(
             f"Column {column!r} must hold the time as ISO dates or numbers, got {text!r} in line "
             f"{line}; name another by --time."

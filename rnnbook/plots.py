@@ -6,6 +6,7 @@ depends on color alone.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -79,7 +80,9 @@ def mean_interval(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.nd
     return samples.mean(axis=axis), half
 
 
-def plot_runs(ax: Axes, x: Sequence[float], samples: np.ndarray, label: str, **style) -> None:
+def plot_runs(
+    ax: Axes, x: Sequence[float] | np.ndarray, samples: np.ndarray, label: str, **style: Any
+) -> None:
     """Draw the mean of several runs with its 95 % interval.
 
     Args:
@@ -134,10 +137,10 @@ class Diagram:
         self.ax.add_patch(Circle((x, y), 0.3, facecolor="white", edgecolor=BLACK, zorder=2))
         self.text(x, y, text)
 
-    def text(self, x: float, y: float, text: str, **style) -> None:
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Text centered at (x, y); ``style`` is passed to ``ax.text`` and wins over the book's."""
-        style = {"ha": "center", "va": "center", "fontsize": 10, "zorder": 3} | style
-        self.ax.text(x, y, text, **style)
+        usual: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 10, "zorder": 3}
+        self.ax.text(x, y, text, **(usual | style))
 
     def arrow(
         self,

@@ -17,15 +17,14 @@ def source(thing, *, docstring: bool = False) -> str:
     text = textwrap.dedent(inspect.getsource(thing))
     if docstring:
         return text.rstrip()
-    lines = text.splitlines()
+    lines: list[str | None] = [*text.splitlines()]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             first = node.body[0]
             # A body that is nothing but its docstring keeps it, or the code would not parse.
             if len(node.body) > 1:
-                lines[first.lineno - 1 : first.end_lineno] = [None] * (
-                    first.end_lineno - first.lineno + 1
-                )
+                for number in range(first.lineno - 1, first.end_lineno or first.lineno):
+                    lines[number] = None
     kept = [line for line in lines if line is not None]
     # A blank line that separated the docstring from the code would now open the body.
     return "\n".join(

@@ -151,17 +151,18 @@ def fit(
     if resume and checkpoint is None:
         raise ValueError("checkpoint must name a file where resume is True, got None.")
     adapter = adapt(model, loss, optimizer)
-    fixed = isinstance(data, Batch)
-    steps = math.ceil(len(data) / batch_size) if fixed else steps_per_epoch
+    sequences = len(data) if isinstance(data, Batch) else None
+    steps = steps_per_epoch if sequences is None else math.ceil(sequences / batch_size)
+    assert steps is not None  # _check has seen to it
     run = {
         "optimizer": type(optimizer).__name__,
         "steps_per_epoch": steps,
-        "sequences": len(data) if fixed else None,
+        "sequences": sequences,
     }
 
     history, base_rates = History(), adapter.learning_rates()
     best = None
-    if resume and Path(checkpoint).exists():
+    if resume and checkpoint is not None and Path(checkpoint).exists():
         saved = load_tree(checkpoint)
         _check_same_run(saved, _tree(run, adapter, best, rng, history, base_rates), optimizer)
         history, base_rates = History.from_state(saved["history"]), saved["base_rates"]

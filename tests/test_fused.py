@@ -4,12 +4,17 @@ import pytest
 import torch
 
 from rnnbook import pytorch
-from rnnbook.pytorch.fused import GRUFunction, LSTMFunction, RNNFunction
+from rnnbook.pytorch.fused import (
+    GRUFunction,
+    LSTMFunction,
+    ResetBeforeGRUFunction,
+    RNNFunction,
+)
 
 T, B, D, H = 4, 3, 2, 5
 F64 = torch.float64
 CASES = [(RNNFunction, 1, 1, "tanh"), (RNNFunction, 1, 1, "relu"), (GRUFunction, 3, 1, None)]
-CASES.append((LSTMFunction, 4, 2, None))
+CASES += [(LSTMFunction, 4, 2, None), (ResetBeforeGRUFunction, 3, 1, None)]
 cases = pytest.mark.parametrize(("function", "blocks", "states", "nonlinearity"), CASES)
 
 
@@ -36,7 +41,7 @@ def test_gradient_of_one_of_the_lstms_outputs_alone(which):
     )
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])
 def test_backward_twice_over_one_graph_gives_the_same(name):
     layer = getattr(pytorch, f"Fused{name}")(D, H, 2, dtype=F64)
     x = torch.randn(B, T, D, dtype=F64, requires_grad=True)
@@ -47,7 +52,7 @@ def test_backward_twice_over_one_graph_gives_the_same(name):
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])
 def test_neither_inputs_nor_outputs_are_changed(name):
     layer = getattr(pytorch, f"Fused{name}")(D, H, dtype=F64)
     x, dy = torch.randn(B, T, D, dtype=F64), torch.randn(B, T, H, dtype=F64)
@@ -60,7 +65,7 @@ def test_neither_inputs_nor_outputs_are_changed(name):
     torch.testing.assert_close(output.detach(), kept, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])
 def test_a_change_in_place_of_what_backward_needs_is_refused_not_wrong(name):
     layer = getattr(pytorch, f"Fused{name}")(D, H)
     output, _ = layer(torch.randn(B, T, D))
@@ -68,7 +73,7 @@ def test_a_change_in_place_of_what_backward_needs_is_refused_not_wrong(name):
         output.mul_(2)
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])
 def test_a_second_derivative_is_refused_not_wrong(name):
     layer = getattr(pytorch, f"Fused{name}")(D, H)
     x = torch.randn(B, T, D, requires_grad=True)
@@ -80,7 +85,7 @@ def test_a_second_derivative_is_refused_not_wrong(name):
     dx.sum().backward()
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])
 def test_frozen_parts_get_no_gradient(name):
     layer = getattr(pytorch, f"Fused{name}")(D, H)
     layer.weight_ih_l0.requires_grad_(False)
@@ -89,7 +94,7 @@ def test_frozen_parts_get_no_gradient(name):
     assert layer.weight_hh_l0.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])
 def test_the_graph_is_short(name):
     """One operation for the whole loop, where the readable layer has some for every step."""
 
@@ -104,3 +109,26 @@ def test_the_graph_is_short(name):
 
     assert operations(getattr(pytorch, f"Fused{name}")(D, H)) < 20
     assert operations(getattr(pytorch, name)(D, H)) > 100
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_fused_reset_before_gru_is_the_readable_one(packed):
+    fused = pytorch.FusedResetBeforeGRU(D, H, 2, bidirectional=True, dtype=F64)
+    readable = pytorch.ResetBeforeGRU(D, H, 2, bidirectional=True, dtype=F64)
+    readable.load_state_dict(fused.state_dict())
+    x, state = torch.randn(B, T, D, dtype=F64), torch.randn(4, B, H, dtype=F64)
+    results = []
+    for layer in (fused, readable):
+        leaf, start = x.clone().requires_grad_(), state.clone().requires_grad_()
+        given = leaf
+        if packed:
+            given = torch.nn.utils.rnn.pack_padded_sequence(
+                leaf, torch.tensor([2, 4, 1]), batch_first=True, enforce_sorted=False
+            )
+        output, final = layer(given, start)
+        data = output.data if packed else output
+        loss = (data * data.detach().cos()).sum() + (final * final.detach().sin()).sum()
+        results.append(
+            [data, final, *torch.autograd.grad(loss, [leaf, start, *layer.parameters()])]
+        )
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)

@@ -265,6 +265,54 @@ def test_wrong_sizes_are_told(kind, sizes, options, sentence):
             kind.cell(*sizes, **options)
 
 
+@every_layer
+def test_a_layer_that_has_a_cell_takes_no_other(kind):
+    with pytest.raises(ValueError, match=rf"^cell must be left out: {kind.__name__} has its own"):
+        kind(D, H, cell=GRU.cell)
+
+
+@pytest.mark.parametrize("cell", [None, 3, GRU])
+def test_a_layer_without_a_cell_wants_one(cell):
+    with pytest.raises(ValueError, match=r"^cell must be a class of Cell's kind, got "):
+        RecurrentLayer(D, H, cell=cell)
+
+
+@every_layer
+def test_a_fused_loop_takes_the_steps_of_its_own_cell_only(kind):
+    class OtherCell(kind.cell):
+        pass
+
+    class Other(kind):
+        cell = OtherCell
+
+    if kind in PLAIN:
+        assert isinstance(Other(D, H).cells[0], OtherCell)
+    else:
+        with pytest.raises(
+            ValueError, match=r"^cell must be \w+Cell for a fused loop, got OtherCe"
+        ):
+            Other(D, H)
+
+
+def test_a_cell_of_ones_own_is_a_layer(rng):
+    class Leaky(Cell):
+        """h_t = h_{t-1} / 2 + a_t / 2"""
+
+        blocks = 1
+
+        def step(self, x, h_before):
+            return (h_before + self.linear(x, h_before)) / 2, (x, h_before)
+
+        def back(self, dh, kept):
+            dx, dh_before, grads = self.linear_back(dh / 2, *kept)
+            return dx, dh_before + dh / 2, grads
+
+    layer = RecurrentLayer(D, H, 2, True, cell=Leaky, rng=rng)
+    x = rng.standard_normal((B, T, D))
+    errors = check_layer(layer, x, lengths=[2, 5, 1], rng=rng)
+    assert max(errors.values()) < 1e-6
+
+
 def zeros(*shape, **entries):
     array = np.zeros(shape)
     for value in entries.values():

@@ -1,124 +1,173 @@
-"""The variants of the LSTM: each is the standard cell but for what its name says."""
+"""The variants of the LSTM: right gradients, and the standard cell but for what each name says."""
 
+import inspect
+
+import numpy as np
 import pytest
+from parity import random_state
 
-torch = pytest.importorskip("torch")
+from rnnbook.experiments import lstm_variants as experiment
+from rnnbook.gradcheck import check_layer
+from rnnbook.scratch import LSTM, RecurrentLayer
+from rnnbook.scratch import lstm_variants as v
 
-from rnnbook.experiments import lstm_variants as v  # noqa: E402
-
-D, H = 3, 5
+B, T, D, H = 3, 6, 3, 5
+CELLS = [cell for cell in vars(v).values() if getattr(cell, "__module__", "") == v.__name__]
+every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)
 
 
 @pytest.fixture
-def x():
-    torch.manual_seed(0)
-    return torch.randn(2, 6, D, dtype=torch.float64)
+def rng():
+    return np.random.default_rng(0)
 
 
-def make(cell):
-    torch.manual_seed(1)
-    return cell(D, H).double()
+@pytest.fixture
+def x(rng):
+    return rng.standard_normal((B, T, D))
 
 
-def rows(layer, gate, value):
-    """Set one gate's rows: its biases to ``value``, its weights to zero."""
-    block = slice("ifgo".index(gate) * H, ("ifgo".index(gate) + 1) * H)
-    with torch.no_grad():
-        for linear in (layer.input, layer.recurrent):
-            linear.weight[block] = 0
-            linear.bias[block] = value
+def make(cell, *settings, rng=None):
+    return RecurrentLayer(D, H, *settings, cell=cell, rng=rng)
 
 
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+def standard(like, **changed):
+    """An LSTM with the weights of a variant, some of them changed."""
+    layer = LSTM(D, H)
+    layer.load_params({name: like.params[name] for name in layer.params} | changed)
+    return layer
 
 
-def as_torch(layer):
-    return {
-        "weight_ih_l0": layer.input.weight,
-        "bias_ih_l0": layer.input.bias,
-        "weight_hh_l0": layer.recurrent.weight,
-        "bias_hh_l0": layer.recurrent.bias,
-    }
+def agree(a, b):
+    np.testing.assert_allclose(a.forward(X)[0], b.forward(X)[0], rtol=0, atol=1e-12)
 
 
-def test_standard_is_torchs(x):
-    layer = make(v.Standard)
-    reference = torch.nn.LSTM(D, H, batch_first=True, dtype=torch.float64)
-    reference.load_state_dict(as_torch(layer))
-    close(layer(x), reference(x)[0])
-    forget = layer.input.bias[H : 2 * H] + layer.recurrent.bias[H : 2 * H]
-    assert torch.equal(forget, torch.ones(H, dtype=torch.float64))
+X = np.random.default_rng(7).standard_normal((B, T, D))
 
 
-def test_projected_is_torchs(x):
-    layer = make(v.Projected)
-    reference = torch.nn.LSTM(D, H, proj_size=H // 2, batch_first=True, dtype=torch.float64)
-    reference.load_state_dict(as_torch(layer) | {"weight_hr_l0": layer.projection.weight})
-    close(layer(x), reference(x)[0])
+@every_cell
+@pytest.mark.parametrize("settings", [(), (2, True)])
+@pytest.mark.parametrize("lengths", [None, [2, 6, 1]])
+def test_finite_differences_agree(cell, settings, lengths, rng, x):
+    layer = make(cell, *settings, rng=rng)
+    for array in layer.params.values():
+        array += 0.3 * rng.standard_normal(array.shape)  # gains beside 1, peepholes beside 0
+    shapes = layer.cells[0].state_shapes(len(layer.cells), B)
+    state = tuple(rng.standard_normal(shape) for shape in shapes.values())
+    errors = check_layer(layer, x, state=state, lengths=lengths, rng=rng)
+    assert {"x", "h0", "c0", *layer.params} == set(errors)
+    # What is not used has a gradient of zero by both ways, which counts as an error of zero.
+    assert max(errors.values()) < 1e-6, errors
+
+
+def test_a_variant_that_readers_write_is_short():
+    """Peepholes, coupled gates and projection, without docstrings and blank lines."""
+    for cell in (v.PeepholeCell, v.CoupledCell, v.ProjectedCell):
+        text, lines, inside = inspect.getsource(cell), 0, False
+        for line in text.splitlines():
+            quotes = line.count('"""')
+            lines += bool(line.strip()) and not inside and not quotes
+            inside ^= quotes == 1
+        assert lines <= 20, (cell.__name__, lines)
+
+
+def test_projected_is_torchs(rng, x):
+    torch = pytest.importorskip("torch")
+    layer = make(v.ProjectedCell, 2, True, rng=rng)
+    theirs = torch.nn.LSTM(
+        D, H, 2, proj_size=H // 2, bidirectional=True, batch_first=True, dtype=torch.float64
+    )
+    theirs.load_state_dict({name: torch.tensor(p) for name, p in layer.params.items()})
+    output, (h, c) = layer.forward(x)
+    expected, (h_t, c_t) = theirs(torch.tensor(x))
+    expected.sum().backward()
+    layer.backward(np.ones_like(output))
+    for mine, wanted in [(output, expected), (h, h_t), (c, c_t)]:
+        np.testing.assert_allclose(mine, wanted.detach(), rtol=0, atol=1e-12)
+    for name, parameter in theirs.named_parameters():
+        np.testing.assert_allclose(layer.grads[name], parameter.grad, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("cell", "gate"), [(v.NoInputGate, "i"), (v.NoForgetGate, "f"), (v.NoOutputGate, "o")]
+    ("cell", "gate"),
+    [(v.NoInputGateCell, "i"), (v.NoForgetGateCell, "f"), (v.NoOutputGateCell, "o")],
 )
-def test_a_gate_taken_out_is_a_gate_held_open(x, cell, gate):
-    without, standard = make(cell), make(v.Standard)
-    rows(standard, gate, 50.0)  # sigmoid(100) is 1
-    close(without(x), standard(x))
+def test_a_gate_taken_out_is_a_gate_held_open(cell, gate, rng):
+    without = make(cell, rng=rng)
+    held = {name: array.copy() for name, array in without.params.items()}
+    block = slice("ifgo".index(gate) * H, ("ifgo".index(gate) + 1) * H)
+    for name in held:
+        held[name][block] = 50.0 if name.startswith("bias") else 0  # sigmoid(100) is 1
+    agree(without, standard(without, **held))
+    without.forward(X)
+    without.backward(np.ones((B, T, H)))
+    assert not any(grad[block].any() for grad in without.grads.values())
 
 
-def test_coupled_is_standard_with_opposite_weights(x):
-    coupled, standard = make(v.Coupled), make(v.Standard)
-    with torch.no_grad():
-        for linear in (standard.input, standard.recurrent):
-            linear.weight[:H] = -linear.weight[H : 2 * H]
-            linear.bias[:H] = -linear.bias[H : 2 * H]
-    close(coupled(x), standard(x))
+def test_coupled_is_standard_with_opposite_weights(rng):
+    coupled, layer = make(v.CoupledCell, rng=rng), LSTM(D, H)
+    layer.load_params({n: np.concatenate([-p[:H], p]) for n, p in coupled.params.items()})
+    agree(coupled, layer)
 
 
-def test_output_activation_is_all_that_differs(x):
-    bare, standard = make(v.NoOutputActivation), make(v.Standard)
-    h, c = torch.randn(2, 2, H, dtype=torch.float64)
-    a_x = bare.input(x[:, 0])
-    (h_bare, c_bare), (h_standard, c_standard) = bare.step(a_x, h, c), standard.step(a_x, h, c)
-    close(c_bare, c_standard)
-    close(h_bare * c_standard.tanh() / c_standard, h_standard)
+def test_output_activation_is_all_that_differs(rng, x):
+    bare = make(v.NoOutputActivationCell, rng=rng)
+    state = tuple(part[0] for part in random_state(standard(bare), B, rng))
+    h_bare, c_bare = bare.cells[0](x[:, 0], state)
+    h, c = standard(bare).cells[0](x[:, 0], state)
+    np.testing.assert_array_equal(c_bare, c)
+    np.testing.assert_allclose(h_bare * np.tanh(c) / c, h, rtol=0, atol=1e-12)
 
 
-def test_peepholes_look_at_the_right_cell(x):
-    layer = make(v.Peepholes)
-    close(layer(x), make(v.Standard)(x))
-    h, c = torch.randn(2, 2, H, dtype=torch.float64)
-    a_x = layer.input(x[:, 0])
-    with torch.no_grad():
-        layer.peep_i.fill_(0.7)
-        layer.peep_f.fill_(-0.4)
-        layer.peep_o.fill_(1.3)
-    i, f, g, o = (a_x + layer.recurrent(h)).chunk(4, 1)
-    c_new = (f - 0.4 * c).sigmoid() * c + (i + 0.7 * c).sigmoid() * g.tanh()
-    h_new = (o + 1.3 * c_new).sigmoid() * c_new.tanh()
-    for mine, wanted in zip(layer.step(a_x, h, c), (h_new, c_new), strict=True):
-        close(mine, wanted)
+def test_peepholes_look_at_the_right_cell(rng, x):
+    layer = make(v.PeepholeCell, rng=rng)
+    layer.params["weight_c_l0"][...] = 0
+    agree(layer, standard(layer))
+    layer.params["weight_c_l0"][...] = np.array([[0.7], [-0.4], [1.3]])
+    cell, (h, c) = layer.cells[0], rng.standard_normal((2, B, H))
+    a_i, a_f, a_g, a_o = np.split(cell.linear(x[:, 0], h), 4, axis=1)
+
+    def sigma(a):
+        return 1 / (1 + np.exp(-a))
+
+    c_new = sigma(a_f - 0.4 * c) * c + sigma(a_i + 0.7 * c) * np.tanh(a_g)
+    h_new = sigma(a_o + 1.3 * c_new) * np.tanh(c_new)
+    for mine, wanted in zip(cell(x[:, 0], (h, c)), (h_new, c_new), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-12)
 
 
-def test_normalized_follows_ba_kiros_hinton(x):
-    layer = make(v.Normalized)
-    h, c = torch.randn(2, 2, H, dtype=torch.float64)
+def test_normalized_follows_ba_kiros_hinton(rng, x):
+    cell = make(v.NormalizedCell, rng=rng).cells[0]
+    w, (h, c) = cell.params, rng.standard_normal((2, B, H))
+    assert all((w[name] == 1).all() for name in ("gain_ih", "gain_hh", "gain_c"))
+    assert not w["bias_c"].any()
 
     def norm(a):
-        return (a - a.mean(1, keepdim=True)) / (a.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+        return (a - a.mean(1, keepdims=True)) / np.sqrt(a.var(1, keepdims=True) + 1e-5)
 
-    a = norm(x[:, 0] @ layer.input.weight.T) + norm(h @ layer.recurrent.weight.T)
-    i, f, g, o = (a + layer.input.bias + layer.recurrent.bias).chunk(4, 1)
-    c_new = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    h_new = o.sigmoid() * norm(c_new).tanh()
-    for mine, wanted in zip(layer.step(layer.input(x[:, 0]), h, c), (h_new, c_new), strict=True):
-        close(mine, wanted)
+    def sigma(a):
+        return 1 / (1 + np.exp(-a))
+
+    a = norm(x[:, 0] @ w["weight_ih"].T) + norm(h @ w["weight_hh"].T) + w["bias_ih"] + w["bias_hh"]
+    i, f, g, o = np.split(a, 4, axis=1)
+    c_new = sigma(f) * c + sigma(i) * np.tanh(g)
+    h_new = sigma(o) * np.tanh(norm(c_new))
+    for mine, wanted in zip(cell(x[:, 0], (h, c)), (h_new, c_new), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("variant", v.VARIANTS)
+def test_the_experiment_has_every_variant_and_begins_by_remembering():
+    assert set(experiment.VARIANTS.values()) == {LSTM.cell, *CELLS}
+    for name in experiment.VARIANTS:
+        model = experiment.make(name, 2, 1, "one", np.random.default_rng(0))
+        rows = 0 if name == "Coupled" else 1
+        for bias, value in (("bias_ih_l0", 1), ("bias_hh_l0", 0)):
+            forget = model.rnn.params[bias].reshape(-1, experiment.CELLS)[rows]
+            assert (forget == value).all()
+
+
+@pytest.mark.parametrize("variant", experiment.VARIANTS)
 def test_every_variant_trains(variant):
     setting = {"task": "flip-flop", "variant": variant, "updates": 2, "batch": 4, "lr": 0.02}
-    first, again = (v.run(setting, 0) for _ in range(2))
+    first, again = (experiment.run(setting, 0) for _ in range(2))
     assert first == again
-    assert first != v.run(setting, 1)
+    assert first != experiment.run(setting, 1)

@@ -272,6 +272,27 @@ def test_recurrent_dropout_refuses_layers_whose_h_is_their_memory():
         RecurrentDropout(LSTM(2, 3, bidirectional=True, rng=rng))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_noise_around_a_noisy_layer_is_both(training):
+    rng = np.random.default_rng(0)
+    inner = RecurrentDropout(LSTM(3, 4, rng=rng), 0.4)
+    both = Zoneout(inner, 0.3, 0.6).train(training)
+    assert inner.training is training
+    x = rng.standard_normal((2, 6, 3))
+
+    class Both(SameNoise):
+        def forward(self, *arguments):
+            inner.rng = np.random.default_rng(5)
+            return super().forward(*arguments)
+
+    errors = check_layer(Both(both), x, rng=rng)
+    assert max(errors.values()) < 1e-7, errors
+    output, _ = Both(both).forward(x)
+    inner.p = 0
+    alone, _ = Both(both).forward(x)
+    assert (output != alone).any() == training
+
+
 def test_a_share_p_of_the_units_keeps_its_state():
     rng = np.random.default_rng(0)
     output, _ = Zoneout(GRU(2, 50, rng=rng), 0.3, rng=rng).forward(rng.standard_normal((20, 9, 2)))

@@ -109,6 +109,8 @@ def _load(file: Path) -> ModuleType:
         module = importlib.import_module(f"rnnbook.experiments.{file.stem}")
     else:
         specification = importlib.util.spec_from_file_location(file.stem, file)
+        assert specification is not None  # of a .py file
+        assert specification.loader is not None
         module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(module)
     for function in ("settings", "run"):

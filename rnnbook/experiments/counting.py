@@ -10,19 +10,29 @@ language recognition", ACL 2018.
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.scratch import FusedGRU, FusedLSTM, FusedRNN, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import (
+    FusedGRU,
+    FusedLSTM,
+    FusedRNN,
+    Linear,
+    RecurrentLayer,
+    SequenceModel,
+    losses,
+    optim,
+)
 from rnnbook.tasks import Batch, one_hot
 from rnnbook.train import fit
 
 SEEDS = 8
 TRAINED_TO, TESTED_TO, SYMBOLS = 10, 60, 3
-LAYERS = {"RNN": FusedRNN, "LSTM": FusedLSTM, "GRU": FusedGRU}
+LAYERS: dict[str, type[RecurrentLayer]] = {"RNN": FusedRNN, "LSTM": FusedLSTM, "GRU": FusedGRU}
 UNITS = {"RNN": 22, "LSTM": 10, "GRU": 12}  # about 600 weights in the layer each
 
 
 def strings(size: int, rng: np.random.Generator, least_n: int = 1, most_n: int = TRAINED_TO):
     """Strings # a^n b^n # with their symbols as unit vectors."""
     batch = tasks.counting_language(size, rng, least_n=least_n, most_n=most_n)
+    assert batch.mask is not None  # its targets belong to steps
     x = one_hot(batch.x, SYMBOLS) * batch.mask[:, :, None]
     return Batch(x, batch.target, batch.lengths, batch.mask)
 

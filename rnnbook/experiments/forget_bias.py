@@ -32,8 +32,9 @@ def run(setting: dict, seed: int) -> dict:
     layer, head = torch.nn.LSTM(1, UNITS, batch_first=True), torch.nn.Linear(UNITS, 1)
     if setting["bias"] is not None:
         with torch.no_grad():
-            layer.bias_ih_l0[UNITS : 2 * UNITS] = setting["bias"]  # the blocks are i, f, g, o
-            layer.bias_hh_l0[UNITS : 2 * UNITS] = 0
+            forget = slice(UNITS, 2 * UNITS)  # the blocks are i, f, g, o
+            layer.get_parameter("bias_ih_l0")[forget] = setting["bias"]
+            layer.get_parameter("bias_hh_l0")[forget] = 0
     parameters = [*layer.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=setting["lr"])
     rng = np.random.default_rng([seed, T])

@@ -6,11 +6,20 @@ best 0), the embedded Reber grammar (its exact entropy) and a mixture of two sin
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.scratch import FusedGRU, FusedLSTM, Linear, SequenceModel, losses, optim
+from rnnbook.scratch import (
+    FusedGRU,
+    FusedLSTM,
+    Linear,
+    RecurrentLayer,
+    SequenceModel,
+    losses,
+    optim,
+)
 from rnnbook.tasks import REBER_SYMBOLS, Batch, one_hot
 from rnnbook.train import evaluate, fit
 
@@ -27,6 +36,7 @@ def adding(size: int, rng: np.random.Generator) -> Batch:
 def reber(size: int, rng: np.random.Generator) -> Batch:
     """Strings of the embedded Reber grammar, symbols as unit vectors."""
     batch = tasks.reber_grammar(size, rng)
+    assert batch.mask is not None  # its targets belong to steps
     x = one_hot(batch.x, SYMBOLS) * batch.mask[:, :, None]
     return Batch(x, batch.target, batch.lengths, batch.mask)
 
@@ -37,7 +47,7 @@ def sines(size: int, rng: np.random.Generator) -> Batch:
 
 
 # draw, input features, outputs, loss, many to one or to many
-TASKS = {
+TASKS: dict[str, tuple[Callable[..., Batch], int, int, Callable, str]] = {
     "adding": (adding, 2, 1, losses.mse, "one"),
     "reber": (reber, SYMBOLS, SYMBOLS, losses.softmax_cross_entropy, "many"),
     "sines": (sines, 1, 1, losses.mse, "many"),
@@ -74,6 +84,7 @@ def run(setting: dict, seed: int) -> dict:
     """
     draw, inputs, outputs, loss, many_to = TASKS[setting["task"]]
     data, other, weights = np.random.default_rng([seed, inputs]).spawn(3)
+    layer: RecurrentLayer
     if setting["model"] == "LSTM":
         layer = FusedLSTM(inputs, UNITS, dtype=np.float32, rng=weights)
     else:

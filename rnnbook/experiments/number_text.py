@@ -63,6 +63,7 @@ def run(setting: dict, seed: int) -> dict:
     """
     data, weights, drawing = np.random.default_rng(seed).spawn(3)
     train, test = (tasks.number_names(n, data) for n in (setting["names"], 2000))
+    assert test.mask is not None  # its targets belong to steps
     model = build(setting["layer"], setting["units"], weights)
     steps = setting["epochs"] * math.ceil(setting["names"] / setting["batch"])
     history = fit(

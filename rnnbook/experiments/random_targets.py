@@ -42,7 +42,7 @@ def run(setting: dict, seed: int) -> dict:
     layer = FusedLSTM(1, setting["hidden"], dtype=np.float32, rng=rng)
     model = SequenceModel(layer, Linear(setting["hidden"], 1, dtype=np.float32, rng=rng))
     optimizer = optim.Adam(model.params)
-    errors = {"train": [], "test": []}
+    errors: dict[str, list[float]] = {"train": [], "test": []}
     done = 0
     for epochs in setting["epochs"]:
         fit(

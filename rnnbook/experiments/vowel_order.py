@@ -60,6 +60,7 @@ def run(setting: dict, seed: int) -> dict:
     n = setting["words"]
     words = tasks.vowel_words(n + setting["tested"], drawing)
     train, test = words.take(slice(n)), words.take(slice(n, None))
+    assert words.lengths is not None  # vowels differ in length
     features = {
         "averaged": words.x.sum(axis=1) / words.lengths[:, None],
         "all_frames": words.x.reshape(len(words), -1),

@@ -1,7 +1,7 @@
 """Recurrent networks as ``torch.nn.Module``, from elementary tensor operations."""
 
 from rnnbook.pytorch.attention import AttentionSeq2Seq, Seq2Seq, attend
-from rnnbook.pytorch.fused import FusedGRU, FusedLSTM, FusedRNN
+from rnnbook.pytorch.fused import FusedGRU, FusedLSTM, FusedResetBeforeGRU, FusedRNN
 from rnnbook.pytorch.gru import GRU, ResetBeforeGRU
 from rnnbook.pytorch.lru import LRU
 from rnnbook.pytorch.lstm import LSTM
@@ -18,6 +18,7 @@ __all__ = [
     "FusedGRU",
     "FusedLSTM",
     "FusedRNN",
+    "FusedResetBeforeGRU",
     "MinGRU",
     "MinLSTM",
     "PositiveMinGRU",

@@ -132,7 +132,7 @@ class Seq2Seq(nn.Module):
         state = self._first_state(memory)
         token = torch.full((len(source), 1), begin, device=source.device)
         ended = torch.zeros_like(token, dtype=torch.bool)
-        steps = []
+        steps: list[tuple[Tensor, Tensor | None]] = []
         while len(steps) < longest and not ended.all():
             logits, state, weights = self._decode(token, state, memory)
             token = logits.argmax(dim=2).masked_fill(ended, 0)  # (B, 1)

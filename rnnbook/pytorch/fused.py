@@ -21,7 +21,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from rnnbook.pytorch.gru import GRU
+from rnnbook.pytorch.gru import GRU, ResetBeforeGRU
 from rnnbook.pytorch.layer import RecurrentLayer
 from rnnbook.pytorch.lstm import LSTM
 from rnnbook.pytorch.recurrent_layer import RNN
@@ -180,6 +180,58 @@ class GRUFunction(Function):
         return dx, dh[0], da.T @ rows(x), dw_hh, da.sum(0), db_hh
 
 
+class ResetBeforeGRUFunction(Function):
+    """``(x, h0, w_ih, w_hh, b_ih, b_hh) -> h`` (T, B, H)."""
+
+    @staticmethod
+    def forward(ctx, x, h0, w_ih, w_hh, b_ih, b_hh):
+        T, B, _ = x.shape
+        H = h0.shape[1]
+        h = x.new_empty(T + 1, B, H)
+        h[0] = h0
+        gates = F.linear(x, w_ih, b_ih + b_hh)  # (T, B, 3H): a, then r, z, n, in the same place
+        rh = x.new_empty(T, B, H)  # r * h, what the candidate reads
+        w_rz_t, w_n_t = w_hh[: 2 * H].T, w_hh[2 * H :].T
+        hs, rhs, rz = h.unbind(), rh.unbind(), gates[:, :, : 2 * H].unbind()
+        r, z, n = (block.unbind() for block in gates.chunk(3, dim=2))
+        for t in range(T):
+            rz[t].addmm_(hs[t], w_rz_t).sigmoid_()  # (B, 2H)
+            torch.mul(r[t], hs[t], out=rhs[t])
+            n[t].addmm_(rhs[t], w_n_t).tanh_()
+            torch.lerp(n[t], hs[t], z[t], out=hs[t + 1])  # n + z * (h - n)
+        ctx.save_for_backward(x, h, rh, gates, w_ih, w_hh)
+        return h[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dy):
+        x, h, rh, gates, w_ih, w_hh = ctx.saved_tensors
+        T, B, H = dy.shape
+        r, z, n = gates.view(T, B, 3, H).unbind(2)  # (T, B, H) each
+
+        # da_z and da_n are multiples of dh, and da_r of d(r * h), for all steps at once.
+        da = torch.empty_like(gates).view(T, B, 3, H)  # these factors, then da, in the same place
+        times_sigmoid_slope(h[:-1], r, grad_input=da[:, :, 0])
+        times_sigmoid_slope(h[:-1] - n, z, grad_input=da[:, :, 1])
+        torch.mul(1 - z, 1 - n * n, out=da[:, :, 2])
+
+        dh, w_rz, w_n = immediate(dy), w_hh[: 2 * H], w_hh[2 * H :]
+        dhs, dh_blocks, rs, zs = dh.unbind(), dh.unsqueeze(2).unbind(), r.unbind(), z.unbind()
+        da_r, da_zn = da[:, :, 0].unbind(), da[:, :, 1:].unbind()
+        da_n, da_rz = da[:, :, 2].unbind(), da.view(T, B, 3 * H)[:, :, : 2 * H].unbind()
+        for t in reversed(range(T)):
+            da_zn[t].mul_(dh_blocks[t + 1])  # (B, 2, H)
+            drh = da_n[t] @ w_n  # (B, H)
+            da_r[t].mul_(drh)
+            dhs[t].addcmul_(dhs[t + 1], zs[t]).addcmul_(drh, rs[t]).addmm_(da_rz[t], w_rz)
+        da = rows(da.flatten(2))  # (T * B, 3H)
+
+        dw_hh = torch.cat([da[:, : 2 * H].T @ rows(h[:-1]), da[:, 2 * H :].T @ rows(rh)])
+        dx = (da @ w_ih).view_as(x) if ctx.needs_input_grad[0] else None
+        db = da.sum(0)
+        return dx, dh[0], da.T @ rows(x), dw_hh, db, db
+
+
 # One pass each: grad_input = grad * y * (1 - y), and grad * (1 - y^2), for y = sigmoid or tanh.
 times_sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
 times_tanh_slope = torch.ops.aten.tanh_backward.grad_input
@@ -201,8 +253,11 @@ class _Fused(RecurrentLayer):
     def _loop(self, weights, x, *state):
         # In-place arithmetic needs one dtype throughout: that of the weights, also under autocast.
         with torch.autocast(x.device.type, enabled=False):
-            x, *state = (tensor.to(weights[0].dtype) for tensor in (x, *state))
-            return self._apply_function(x, *state, *weights)
+            cast = [tensor.to(weights[0].dtype) for tensor in (x, *state)]
+            return self._apply_function(*cast, *weights)
+
+    def _apply_function(self, *tensors):
+        raise NotImplementedError
 
 
 class FusedRNN(_Fused, RNN):
@@ -224,3 +279,10 @@ class FusedGRU(_Fused, GRU):
 
     def _apply_function(self, *tensors):
         return (GRUFunction.apply(*tensors),)
+
+
+class FusedResetBeforeGRU(_Fused, ResetBeforeGRU):
+    """:class:`ResetBeforeGRU` with a hand-written backward pass: same arguments and results."""
+
+    def _apply_function(self, *tensors):
+        return (ResetBeforeGRUFunction.apply(*tensors),)

@@ -9,7 +9,7 @@ each beside its equations; this file brings the sequences to them. Inside, time 
     x (T, B, D)      h (T, B, H), with h[t] the state after step t
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class RecurrentLayer(nn.Module):
 
     blocks: int
     state_names: tuple[str, ...] = ("h",)
+    weight_ih_l0: nn.Parameter
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class RecurrentLayer(nn.Module):
 
     def _stack(self, x: Tensor, starts: list[Tensor], lengths: Tensor | None):
         """All layers and directions: ``x`` (T, B, D) -> output (T, B, H * directions), finals."""
-        finals = [[] for _ in starts]
+        finals: list[list[Tensor]] = [[] for _ in starts]
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
@@ -129,7 +130,7 @@ class RecurrentLayer(nn.Module):
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
         return x, [torch.stack(final) for final in finals]
 
-    def _loop(self, weights: tuple[Tensor, ...], x: Tensor, *state: Tensor) -> tuple:
+    def _loop(self, weights: tuple[Tensor, ...], x: Tensor, *state: Any) -> Any:
         raise NotImplementedError
 
     def _weights(self, i: int) -> tuple[Tensor, ...]:
@@ -179,7 +180,7 @@ class Sequences(NamedTuple):
 
     def close(self, output: Tensor) -> Tensor | PackedSequence:
         """``output`` (T, B, F) in the form in which ``x`` came."""
-        if self.packed is not None:
+        if self.packed is not None and self.lengths is not None:  # both, or neither
             data = pack_padded_sequence(output, self.lengths.cpu()).data
             _, sizes, order, back = self.packed
             return PackedSequence(data, sizes, order, back)

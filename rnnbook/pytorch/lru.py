@@ -41,6 +41,14 @@ class LRU(nn.Module):
     """
 
     bidirectional = False
+    nu_log: nn.Parameter
+    theta_log: nn.Parameter
+    gamma_log: nn.Parameter
+    B_re: nn.Parameter
+    B_im: nn.Parameter
+    C_re: nn.Parameter
+    C_im: nn.Parameter
+    D: nn.Parameter
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class LRU(nn.Module):
         self.input_size, self.hidden_size, self.mode = input_size, hidden_size, mode
         self.r_min, self.r_max, self.max_phase = r_min, r_max, max_phase
         D, N = input_size, hidden_size
+        shapes: dict[str, tuple[int, ...]]
         shapes = {"nu_log": (N,), "theta_log": (N,), "gamma_log": (N,)}
         shapes |= {"B_re": (N, D), "B_im": (N, D), "C_re": (D, N), "C_im": (D, N), "D": (D,)}
         for name, shape in shapes.items():

@@ -6,6 +6,8 @@ recurrence, h_t = a_t * h_{t-1} + b_t, which ``scan.py`` runs as a loop or in pa
 T steps, B batch, D input, H hidden;  x (B, T, D)   a, b, h (B, T, H)
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,7 +83,7 @@ class _MinimalLayer(nn.Module):
     def _states(self, p: tuple[Tensor, ...], h0: Tensor) -> Tensor:
         return RECURRENCES[self.mode](*self._coefficients(*p), h0)
 
-    def _coefficients(self, *p: Tensor) -> tuple[Tensor, Tensor]:
+    def _coefficients(self, *p: Any) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
     def extra_repr(self) -> str:

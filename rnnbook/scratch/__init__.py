@@ -1,7 +1,7 @@
 """Recurrent networks in NumPy, forward and hand-written backward; never imports torch.
 
 ``LSTM`` is the plain layer, a loop over :class:`LSTMCell`, to be read; ``FusedLSTM`` gives the same
-numbers two to three times as fast, to train for long.
+numbers sooner, to train for long.
 
 Losses, optimizers, schedules and initial weights are functions and classes of their modules:
 ``losses.mse``, ``optim.Adam``, ``schedules.cosine``, ``init.orthogonal_``.

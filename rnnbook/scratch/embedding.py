@@ -12,7 +12,7 @@ from rnnbook.checks import (
     generator_or_new,
     real_numbers,
 )
-from rnnbook.scratch.module import Module, Params, floating
+from rnnbook.scratch.module import DType, Module, Params, floating
 
 
 class Embedding(Module):
@@ -29,7 +29,7 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         *,
-        dtype: type = np.float64,
+        dtype: DType = np.float64,
         rng: np.random.Generator | None = None,
     ):
         super().__init__()

@@ -1,7 +1,8 @@
 """The layers with their loop written for speed (told in chapter ``efficient_training``).
 
 ``FusedLSTM`` is :class:`~rnnbook.scratch.lstm.LSTM` in everything but time: same arguments,
-weights, errors and, up to rounding, numbers. Only the run of one cell through all steps is written anew:
+weights, errors and, up to rounding, numbers. Only the run of one cell through all steps is
+written anew:
 
     units are rows and the batch is columns, so that a step reads ``W @ [h; x; 1]``, in one product
     derivatives that do not wait for the next step are taken for a block of steps at once
@@ -16,14 +17,15 @@ with h[t] the state before step t.
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from rnnbook.scratch.gru import GRU, ResetBeforeGRU
-from rnnbook.scratch.layer import RecurrentLayer, inside
-from rnnbook.scratch.lstm import LSTM
-from rnnbook.scratch.recurrent_layer import RNN
+from rnnbook.scratch.gru import GRU, GRUCell, ResetBeforeGRU, ResetBeforeGRUCell
+from rnnbook.scratch.layer import Cell, RecurrentLayer, inside
+from rnnbook.scratch.lstm import LSTM, LSTMCell
+from rnnbook.scratch.module import DType
+from rnnbook.scratch.recurrent_layer import RNN, RNNCell
 from rnnbook.scratch.states import pack, unpack
 
 KEEP = 2**27  # bytes: a cell's memory that grew larger goes back to the operating system
@@ -37,7 +39,7 @@ class Memory:
     filling it. One run of one cell owns a memory, from its forward to the end of its backward.
     """
 
-    def __init__(self, dtype: Any):
+    def __init__(self, dtype: DType):
         self.dtype = dtype
         self._kept: dict[str, np.ndarray] = {}
         self._used: dict[str, int] = {}
@@ -82,7 +84,12 @@ class Fused(RecurrentLayer):
     Between calls at most one memory per cell is kept, and none in evaluation.
     """
 
-    def _set_cells(self, cells, bidirectional):
+    fuses: ClassVar[type[Cell]]  # the kind of cell whose steps the loop takes
+
+    def _set_cells(self, cells: list[Cell], bidirectional: bool) -> None:
+        if type(cells[0]) is not self.fuses:
+            name = type(cells[0]).__name__
+            raise ValueError(f"cell must be {self.fuses.__name__} for a fused loop, got {name}.")
         super()._set_cells(cells, bidirectional)
         self._spare: list[list[Memory]] = [[] for _ in cells]
 
@@ -110,24 +117,24 @@ class Fused(RecurrentLayer):
         grads = dict(zip(params, dweights, strict=True))
         return batch_first(memory, dx), pack([part.T for part in dstart]), grads
 
-    def _forget(self):
+    def _forget(self) -> None:
         tape = getattr(self._thread, "tape", None)
         super()._forget()
         if tape is not None and self._keeps_tape:
             for spare, (memory, _) in zip(self._spare, tape.runs, strict=True):
                 spare[:] = [memory] if memory.rest() else []
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Switch to training; ``train(False)`` is ``eval()``. Returns itself."""
         super().train(mode)
         if not mode:
             self._spare = [[] for _ in self.cells]
         return self
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_spare": [[] for _ in self.cells]}
 
-    def _forward(self, memory: Memory, weights: Any, x: np.ndarray, *state: np.ndarray) -> Any:
+    def _forward(self, memory: Memory, weights, x: np.ndarray, *state: Any) -> Any:
         raise NotImplementedError
 
     def _backward(self, memory: Memory, weights, kept, doutput, ends, *dstate) -> Any:
@@ -136,6 +143,8 @@ class Fused(RecurrentLayer):
 
 class FusedRNN(Fused, RNN):
     """:class:`~rnnbook.scratch.recurrent_layer.RNN`, faster: same arguments, numbers, errors."""
+
+    fuses = RNNCell
 
     def _forward(self, memory, weights, x, h0):
         w_ih, w_hh, b_ih, b_hh = weights
@@ -185,6 +194,8 @@ class FusedRNN(Fused, RNN):
 
 class FusedLSTM(Fused, LSTM):
     """:class:`~rnnbook.scratch.lstm.LSTM`, faster: same arguments, numbers, errors."""
+
+    fuses = LSTMCell
 
     def _forward(self, memory, weights, x, h0, c0):
         w_ih, w_hh, b_ih, b_hh = weights
@@ -281,6 +292,8 @@ class FusedLSTM(Fused, LSTM):
 class FusedGRU(Fused, GRU):
     """:class:`~rnnbook.scratch.gru.GRU`, faster: same arguments, numbers, errors."""
 
+    fuses = GRUCell
+
     def _forward(self, memory, weights, x, h0):
         w_ih, w_hh, b_ih, b_hh = weights
         T, D, B = x.shape
@@ -365,6 +378,8 @@ class FusedGRU(Fused, GRU):
 
 class FusedResetBeforeGRU(Fused, ResetBeforeGRU):
     """:class:`~rnnbook.scratch.gru.ResetBeforeGRU`, faster: same arguments, numbers, errors."""
+
+    fuses = ResetBeforeGRUCell
 
     def _forward(self, memory, weights, x, h0):
         w_ih, w_hh, b_ih, b_hh = weights

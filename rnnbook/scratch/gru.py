@@ -79,7 +79,8 @@ class ResetBeforeGRUCell(Cell):
         """``x`` (B, D), ``h_before`` (B, H) -> ``h`` (B, H), and what :meth:`back` needs."""
         w = self.params
         w_hr, w_hz, w_hn = np.split(w["weight_hh"], 3)
-        p_r, p_z, p_n = np.split(x @ w["weight_ih"].T + w["bias_ih"] + w["bias_hh"], 3, axis=1)
+        p = x @ w["weight_ih"].T + w["bias_ih"] + w["bias_hh"]
+        p_r, p_z, p_n = np.split(p, 3, axis=1)
         r, z = sigmoid(p_r + h_before @ w_hr.T), sigmoid(p_z + h_before @ w_hz.T)
         n = np.tanh(p_n + (r * h_before) @ w_hn.T)
         h = (1 - z) * n + z * h_before
@@ -96,8 +97,8 @@ class ResetBeforeGRUCell(Cell):
         dr = drh * h_before
         da_r, da_z = dr * r * (1 - r), dz * z * (1 - z)
         da = np.concatenate([da_r, da_z, da_n], axis=1)
-        dw_hh = np.concatenate([da_r.T @ h_before, da_z.T @ h_before, da_n.T @ (r * h_before)])
-        grads = {"weight_ih": da.T @ x, "weight_hh": dw_hh}
+        dw_hr, dw_hz, dw_hn = da_r.T @ h_before, da_z.T @ h_before, da_n.T @ (r * h_before)
+        grads = {"weight_ih": da.T @ x, "weight_hh": np.concatenate([dw_hr, dw_hz, dw_hn])}
         grads |= {"bias_ih": da.sum(axis=0), "bias_hh": da.sum(axis=0)}
         dh_before = dh * z + da_r @ w_hr + da_z @ w_hz + drh * r
         return da @ w["weight_ih"], dh_before, grads

@@ -13,7 +13,8 @@ Dimensions: T steps, B batch, D input, H hidden, G blocks of rows in a weight ma
 GRU 3). ``dX`` is the gradient of the loss with respect to X.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from rnnbook.checks import (
     generator_or_new,
     real_numbers,
 )
-from rnnbook.scratch.module import Module, Params, draw
+from rnnbook.scratch.module import DType, Module, Params, draw
 from rnnbook.scratch.states import State, checked_states, pack, unpack
 
 
@@ -51,7 +52,14 @@ class Cell(Module):
     blocks: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h",)
 
-    def __init__(self, input_size: int, hidden_size: int, *, dtype=np.float64, rng=None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: DType = np.float64,
+        rng: np.random.Generator | None = None,
+    ):
         super().__init__()
         check_positive("input_size", input_size)
         check_positive("hidden_size", hidden_size)
@@ -121,7 +129,27 @@ class Cell(Module):
         return self.step(x, state)[0]
 
 
-def run(cell: Cell, x: np.ndarray, state: State, lengths: np.ndarray | None = None, keep=True):
+class Transition(Protocol):
+    """One step from state to state, and its reverse: all that :func:`run` asks of a cell.
+
+    Every :class:`Cell` is one; so is a cell with noise around it (``regularization.py``).
+    """
+
+    @property
+    def params(self) -> Params:
+        """The weights, whose gradients :meth:`back` returns."""
+        ...
+
+    def step(self, x: np.ndarray, state: Any) -> tuple[Any, Any]:
+        """``x`` (B, D) and the state -> the new state, and what :meth:`back` needs."""
+        ...
+
+    def back(self, dstate: Any, kept: Any) -> tuple[np.ndarray, Any, Params]:
+        """The gradient of a step's new state -> ``dx`` (B, D), ``dstate``, and ``grads``."""
+        ...
+
+
+def run(cell: Transition, x: np.ndarray, state: State, lengths=None, keep=True):
     """Forward through all steps, the first one first.
 
     ``x`` (B, T, D) -> h after each step (B, T, H), the final state, and what was kept of each step
@@ -139,7 +167,7 @@ def run(cell: Cell, x: np.ndarray, state: State, lengths: np.ndarray | None = No
     return np.stack(output, axis=1), state, tape
 
 
-def run_back(cell: Cell, tape: list, doutput: np.ndarray, dstate: State, lengths=None):
+def run_back(cell: Transition, tape, doutput: np.ndarray, dstate: State, lengths=None):
     """Backward through all steps, the last one first.
 
     ``doutput`` (B, T, H), zero where a sequence has ended, and the gradient of the final state ->
@@ -165,13 +193,15 @@ def run_back(cell: Cell, tape: list, doutput: np.ndarray, dstate: State, lengths
 class RecurrentLayer(Module):
     """Runs its cells over sequences, one upon the other, in one direction or both.
 
-    A kind of layer names its ``cell``, a class. Keywords beyond those below go to the cell.
+    ``RecurrentLayer(D, H, cell=YourCell)`` is the layer of a cell of your own; ``LSTM`` and the like
+    name theirs. Keywords beyond those below go to the cell.
 
     Args:
         input_size: D.
         hidden_size: H.
         num_layers: L, each reading the outputs of the one before.
         bidirectional: read every sequence from its end as well.
+        cell: the kind of cell, where the class names none.
         dtype: float64 or float32.
         rng: draws the weights, uniform between ``+-1 / sqrt(H)``.
 
@@ -179,7 +209,8 @@ class RecurrentLayer(Module):
     ``_l1``, ... for the layer and ``_reverse`` for the backward direction.
 
     Raises:
-        ValueError: a size below one, another dtype, or an ``rng`` that is no generator.
+        ValueError: a size below one, another dtype, an ``rng`` that is no generator, no ``cell``,
+            or one for a class that names its own.
     """
 
     cell: ClassVar[type[Cell]]
@@ -191,11 +222,13 @@ class RecurrentLayer(Module):
         num_layers: int = 1,
         bidirectional: bool = False,
         *,
-        dtype=np.float64,
+        cell: type[Cell] | None = None,
+        dtype: DType = np.float64,
         rng: np.random.Generator | None = None,
-        **of_cell,
+        **of_cell: Any,
     ):
         super().__init__()
+        kind = self._kind(cell)
         for name, value in [
             ("input_size", input_size),
             ("hidden_size", hidden_size),
@@ -208,8 +241,18 @@ class RecurrentLayer(Module):
         for layer in range(num_layers):
             size = cells[-1].output_size * directions if layer else input_size
             for _ in range(directions):
-                cells.append(self.cell(size, hidden_size, dtype=dtype, rng=rng, **of_cell))
+                cells.append(kind(size, hidden_size, dtype=dtype, rng=rng, **of_cell))
         self._set_cells(cells, bidirectional)
+
+    def _kind(self, cell: Any) -> type[Cell]:
+        """The class of the cells: the layer's own or, where it has none, the one given."""
+        own = getattr(self, "cell", None)
+        if own is not None and cell is not None:
+            raise ValueError(f"cell must be left out: {type(self).__name__} has its own.")
+        kind = cell if own is None else own
+        if not (isinstance(kind, type) and issubclass(kind, Cell)):
+            raise ValueError(f"cell must be a class of Cell's kind, got {kind!r}.")
+        return kind
 
     def _set_cells(self, cells: list[Cell], bidirectional: bool) -> None:
         """Layer by layer, as in torch, the forward direction first."""
@@ -295,7 +338,8 @@ class RecurrentLayer(Module):
         if lengths is not None:
             dy = np.where(inside(lengths, steps), dy, 0)
 
-        dstarts, grads = [np.empty_like(dend) for dend in dends], {}
+        dstarts = [np.empty_like(dend) for dend in dends]
+        grads: Params = {}
         for layer in reversed(range(self.num_layers)):
             dseen = []  # for each direction
             for direction in range(self.directions):
@@ -313,12 +357,16 @@ class RecurrentLayer(Module):
         self._forget()
         return dy, pack(dstarts)
 
-    def _run(self, i: int, x, state, lengths):
+    def _run(
+        self, i: int, x: np.ndarray, state: State, lengths: np.ndarray | None
+    ) -> tuple[np.ndarray, State, Any]:
         """:func:`run` with cell ``i``: what a faster layer overrides, with the next one."""
         # A copy: the caller may change x before backward reads it again.
         return run(self.cells[i], x.copy(), state, lengths, self._keeps_tape)
 
-    def _run_back(self, i: int, tape, doutput, dstate, lengths):
+    def _run_back(
+        self, i: int, tape: Any, doutput: np.ndarray, dstate: State, lengths: np.ndarray | None
+    ) -> tuple[np.ndarray, State, Params]:
         """:func:`run_back` with cell ``i``."""
         return run_back(self.cells[i], tape, doutput, dstate, lengths)
 
@@ -350,6 +398,7 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 def choose(rows: np.ndarray, state: State, other: State | float) -> State:
     """``state`` in those of its rows (B,) where ``rows`` is true, ``other`` elsewhere."""
     parts = unpack(state)
+    others: Sequence[np.ndarray | float]
     others = [other] * len(parts) if isinstance(other, int | float) else unpack(other)
     return pack([np.where(rows[:, None], p, o) for p, o in zip(parts, others, strict=True)])
 

@@ -6,7 +6,7 @@ y = x W^T + b           x (..., D)   W (K, D)   b (K)   y (..., K)
 import numpy as np
 
 from rnnbook.checks import check_positive, check_shape, real_numbers
-from rnnbook.scratch.module import Module, Params, draw
+from rnnbook.scratch.module import DType, Module, Params, draw
 
 
 class Linear(Module):
@@ -23,7 +23,7 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
-        dtype: type = np.float64,
+        dtype: DType = np.float64,
         rng: np.random.Generator | None = None,
     ):
         super().__init__()

@@ -44,6 +44,11 @@ class LSTMCell(Cell):
         a_i, a_f, a_g, a_o = np.split(self.linear(x, h), 4, axis=1)
         return sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
 
+    def gates_back(self, i, f, g, o, di, df, dg, do) -> np.ndarray:
+        """The gates and their gradients, each (B, H) -> ``da`` (B, 4H)."""
+        da_i, da_f, da_o = di * i * (1 - i), df * f * (1 - f), do * o * (1 - o)
+        return np.concatenate([da_i, da_f, dg * (1 - g**2), da_o], axis=1)
+
     def step(self, x, state):
         """``x`` (B, D), ``state`` = (h, c), each (B, H) -> (h, c), and what :meth:`back` needs."""
         h_before, c_before = state
@@ -61,8 +66,7 @@ class LSTMCell(Cell):
         dc = dc + dh * o * (1 - tanh_c**2)
         df, dc_before = dc * c_before, dc * f
         di, dg = dc * g, dc * i
-        da_i, da_f, da_o = di * i * (1 - i), df * f * (1 - f), do * o * (1 - o)
-        da = np.concatenate([da_i, da_f, dg * (1 - g**2), da_o], axis=1)
+        da = self.gates_back(i, f, g, o, di, df, dg, do)
         dx, dh_before, grads = self.linear_back(da, x, h_before)
         return dx, (dh_before, dc_before), grads
 

@@ -14,12 +14,13 @@ Which of them is faster depends on the machine and on B x H: measure before choo
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rnnbook.checks import check_choice
 from rnnbook.scratch.layer import Cell, RecurrentLayer, inside, sigmoid
+from rnnbook.scratch.module import DType, Params
 
 
 def recurrence_loop(a: np.ndarray, b: np.ndarray, h0: np.ndarray) -> np.ndarray:
@@ -102,14 +103,14 @@ class _MinimalCell(Cell):
     (G * H,), drawn uniformly between ``+-1 / sqrt(D)``.
     """
 
-    def shapes(self):
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         rows = self.blocks * self.hidden_size
         return {"weight_ih": (rows, self.input_size), "bias_ih": (rows,)}
 
-    def bound(self):
+    def bound(self) -> float:
         return float(1 / np.sqrt(self.input_size))
 
-    def coefficients(self, *p: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
+    def coefficients(self, *p: Any) -> tuple[np.ndarray, np.ndarray, Any]:
         """The blocks (..., H) of ``W x + b`` -> ``a``, ``b`` (..., H), what the way back needs."""
         raise NotImplementedError
 
@@ -122,7 +123,7 @@ class _MinimalCell(Cell):
         p = x @ self.params["weight_ih"].T + self.params["bias_ih"]
         return np.split(p, self.blocks, axis=-1)
 
-    def products_back(self, dp: list[np.ndarray], x: np.ndarray):
+    def products_back(self, dp: list[np.ndarray], x: np.ndarray) -> tuple[np.ndarray, Params]:
         """The gradients of the blocks -> ``dx`` (..., D), and those of the weights."""
         dp_all = np.concatenate(dp, axis=-1)  # (..., G * H)
         rows = dp_all.reshape(-1, dp_all.shape[-1])
@@ -188,18 +189,18 @@ class MinLSTMCell(_MinimalCell):
 class _MinimalLayer(RecurrentLayer):
     """What MinGRU and MinLSTM share: the scan in the place of the loop."""
 
-    cell: type[_MinimalCell]
+    cell: ClassVar[type[_MinimalCell]]
 
     def __init__(
         self,
-        input_size,
-        hidden_size,
-        num_layers=1,
-        bidirectional=False,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
         *,
-        method="scan",
-        dtype=np.float64,
-        rng=None,
+        method: str = "scan",
+        dtype: DType = np.float64,
+        rng: np.random.Generator | None = None,
     ):
         check_choice("method", method, ("loop", "scan"))
         self.method = method
@@ -210,9 +211,7 @@ class _MinimalLayer(RecurrentLayer):
             return super()._run(i, x, state, lengths)
         cell, x = self.cells[i], x.copy()  # the caller may change x before backward reads it
         a, b, kept = cell.coefficients(*cell.products(x))
-        goes_on = (
-            np.ones_like(x[:, :, :1], bool) if lengths is None else inside(lengths, x.shape[1])
-        )
+        goes_on = True if lengths is None else inside(lengths, x.shape[1])
         a, b = np.where(goes_on, a, 1), np.where(goes_on, b, 0)  # afterwards: h_t = h_{t-1}
         h = recurrence_scan(a, b, state)
         return np.where(goes_on, h, 0), h[:, -1], (x, state, a, h, kept, goes_on)

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnbook.checks import check_choice, check_shape, real_numbers
 from rnnbook.scratch.module import Module, Params, Recurrent
-from rnnbook.scratch.states import checked_states, pack, unpack
+from rnnbook.scratch.states import State, checked_states, pack, unpack
 
 
 class _Composite(Module):
@@ -18,12 +18,12 @@ class _Composite(Module):
         raise NotImplementedError
 
     @property
-    def params(self) -> Params:
+    def params(self) -> Params:  # type: ignore[override] # made of the parts', never set
         """The very arrays of the parts, as ``PART.NAME``; to be changed in place."""
         return self._collect("params")
 
     @property
-    def grads(self) -> Params:
+    def grads(self) -> Params:  # type: ignore[override] # the same
         """The gradients of the last backward, under the names of ``params``."""
         return self._collect("grads")
 
@@ -101,12 +101,12 @@ class Stacked(_Composite):
         parts = {f"l{k}": layer for k, layer in enumerate(self.layers)}
         return parts | {f"between.{k}": module for k, module in enumerate(self.between or [])}
 
-    def _full_name(self, prefix, name):
+    def _full_name(self, prefix: str, name: str) -> str:
         if prefix.startswith("between"):
             return f"{prefix}.{name}"
         return name.replace("_l0", f"_{prefix}")  # weight_ih_l0_reverse -> weight_ih_l1_reverse
 
-    def forward(self, x: np.ndarray, state=None, lengths: np.ndarray | None = None):
+    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[np.ndarray, State]:
         """``x`` (B, T, D) -> ``output`` (B, T, dirs * H), state h or (h, c), each (L * dirs, B, H).
 
         ``state`` None stands for zeros; ``lengths`` (B,) goes to every layer. Raises
@@ -126,7 +126,7 @@ class Stacked(_Composite):
         self._remember(batch)
         return x, self._join(finals)
 
-    def backward(self, doutput: np.ndarray | None, dstate=None):
+    def backward(self, doutput: Any, dstate: Any = None) -> tuple[np.ndarray, State]:
         """``doutput``, ``dstate`` (None: zeros) -> ``dx``, ``dstate0``; fills ``grads``.
 
         Raises ``ValueError`` for a wrong shape, ``RuntimeError`` before a forward.
@@ -141,7 +141,7 @@ class Stacked(_Composite):
         self._forget()
         return doutput, self._join(dstarts[::-1])
 
-    def _split(self, name: str, state, batch: int, *, finite: bool = True) -> list:
+    def _split(self, name: str, state: Any, batch: int, *, finite: bool = True) -> list:
         """Each layer's share of a state."""
         if state is None:
             return [None] * len(self.layers)
@@ -152,7 +152,7 @@ class Stacked(_Composite):
         return [pack(list(share)) for share in zip(*shares, strict=True)]
 
     @staticmethod
-    def _join(states: list):
+    def _join(states: list[State]) -> State:
         return pack([np.concatenate(part) for part in zip(*map(unpack, states), strict=True)])
 
 
@@ -217,6 +217,6 @@ class SequenceModel(_Composite):
         return 2 if self.rnn.bidirectional else 1
 
 
-def _width(layer) -> int:
+def _width(layer: Recurrent) -> int:
     """Features of a layer's output."""
     return layer.hidden_size * (2 if layer.bidirectional else 1)

@@ -22,8 +22,10 @@ from rnnbook.checks import (
     generator_or_new,
     real_numbers,
 )
+from rnnbook.scratch.states import State
 
 Params = dict[str, np.ndarray]
+DType = type | np.dtype | str  # a number type as NumPy takes it, such as np.float32
 _ENABLED = ContextVar("enabled", default=False)
 
 
@@ -134,11 +136,11 @@ class Recurrent(Protocol):
     def params(self) -> Params: ...
     @property
     def grads(self) -> Params: ...
-    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[np.ndarray, Any]:
+    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[np.ndarray, State]:
         """``x``, the initial state, each sequence's length -> output, final state."""
         ...
 
-    def backward(self, doutput: Any, dstate: Any = None) -> tuple[np.ndarray, Any]:
+    def backward(self, doutput: Any, dstate: Any = None) -> tuple[np.ndarray, State]:
         """The gradients of what forward returned -> those of ``x`` and of the initial state."""
         ...
 
@@ -148,8 +150,11 @@ class Recurrent(Protocol):
 
 
 def draw(
-    shapes: Mapping[str, tuple[int, ...]], bound: float, dtype: Any, rng: Any
-) -> dict[str, np.ndarray]:
+    shapes: Mapping[str, tuple[int, ...]],
+    bound: float,
+    dtype: DType,
+    rng: np.random.Generator | None,
+) -> Params:
     """An array for each of ``shapes``, every number uniform between ``+-bound``."""
     dtype, rng = floating(dtype), generator_or_new("rng", rng)
     return {
@@ -157,7 +162,7 @@ def draw(
     }
 
 
-def floating(dtype: Any) -> np.dtype:
+def floating(dtype: DType) -> np.dtype:
     """``dtype`` as NumPy's. Raises ``ValueError`` unless it is float32 or float64."""
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):

@@ -5,6 +5,7 @@ decay. An optimizer changes the arrays of ``params`` in place, so the layers tha
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Optimizer:
         for name, theta in self.params.items():
             self._update(theta, grads[name], *(self.state[a][name] for a in self.averages))
 
-    def _update(self, theta: np.ndarray, g: np.ndarray, *averages: np.ndarray) -> None:
+    def _update(self, theta: np.ndarray, g: np.ndarray, *averages: Any) -> None:
         """Change ``theta`` and its running averages in place."""
         raise NotImplementedError
 

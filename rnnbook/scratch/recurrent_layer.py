@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbook.checks import check_choice
 from rnnbook.scratch.layer import Cell, RecurrentLayer
+from rnnbook.scratch.module import DType
 
 
 class RNNCell(Cell):
@@ -32,7 +33,15 @@ class RNNCell(Cell):
 
     blocks = 1
 
-    def __init__(self, input_size, hidden_size, nonlinearity="tanh", *, dtype=np.float64, rng=None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        nonlinearity: str = "tanh",
+        *,
+        dtype: DType = np.float64,
+        rng: np.random.Generator | None = None,
+    ):
         check_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, dtype=dtype, rng=rng)
@@ -72,14 +81,14 @@ class RNN(RecurrentLayer):
 
     def __init__(
         self,
-        input_size,
-        hidden_size,
-        num_layers=1,
-        bidirectional=False,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
         *,
-        nonlinearity="tanh",
-        dtype=np.float64,
-        rng=None,
+        nonlinearity: str = "tanh",
+        dtype: DType = np.float64,
+        rng: np.random.Generator | None = None,
     ):
         super().__init__(
             input_size,

@@ -9,6 +9,8 @@
 All draw from an explicit generator while training, and are deterministic after ``eval()``.
 """
 
+from typing import Self
+
 import numpy as np
 
 from rnnbook.checks import (
@@ -19,9 +21,9 @@ from rnnbook.checks import (
     generator_or_new,
     real_numbers,
 )
-from rnnbook.scratch.layer import Cell, RecurrentLayer, run, run_back
+from rnnbook.scratch.layer import Cell, RecurrentLayer, Transition, run, run_back
 from rnnbook.scratch.lstm import LSTM
-from rnnbook.scratch.module import Module, Params, floating
+from rnnbook.scratch.module import DType, Module, Params, floating
 from rnnbook.scratch.recurrent_layer import RNN
 from rnnbook.scratch.states import pack, unpack
 
@@ -83,13 +85,13 @@ class VariationalDropout(Dropout):
     Neural Networks, section 4; :class:`RecurrentDropout` is its other half.
     """
 
-    def _draw(self, x):
+    def _draw(self, x: np.ndarray) -> np.ndarray:
         check_shape("x", x, ("B", "T", "D"))
         return inverted_mask((x.shape[0], 1, x.shape[2]), self.p, x.dtype, self.rng)
 
 
 def inverted_mask(
-    shape: tuple[int, ...], p: float, dtype: type, rng: np.random.Generator
+    shape: tuple[int, ...], p: float, dtype: np.dtype, rng: np.random.Generator
 ) -> np.ndarray:
     """Zero with probability ``p``, else ``1 / (1 - p)``: one in expectation."""
     return ((rng.random(shape) >= p) / (1 - p)).astype(np.result_type(dtype, np.float32))
@@ -107,7 +109,7 @@ class LayerNorm(Module):
     Source: Ba, Kiros & Hinton (2016), Layer Normalization, section 3.
     """
 
-    def __init__(self, normalized_size: int, eps: float = 1e-5, *, dtype: type = np.float64):
+    def __init__(self, normalized_size: int, eps: float = 1e-5, *, dtype: DType = np.float64):
         super().__init__()
         check_positive("normalized_size", normalized_size)
         check_between("eps", eps, 0, np.inf)
@@ -189,11 +191,21 @@ class _Noisy(RecurrentLayer):
         self.layer, self.rng = layer, generator_or_new("rng", rng)
         self._set_cells(layer.cells, layer.bidirectional)
 
-    def _around(self, cell: Cell, batch: int) -> Cell:
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training; ``train(False)`` is ``eval()``. Returns itself."""
+        self.layer.train(mode)
+        return super().train(mode)
+
+    def _wrapped(self, cell: Cell, batch: int) -> Transition:
+        """With the noise of ``layer`` inside, if it is a noisy one too."""
+        inner = self.layer._wrapped(cell, batch) if isinstance(self.layer, _Noisy) else cell
+        return self._around(inner, batch)
+
+    def _around(self, cell: Transition, batch: int) -> Transition:
         raise NotImplementedError
 
     def _run(self, i, x, state, lengths):
-        cell = self._around(self.cells[i], len(x))
+        cell = self._wrapped(self.cells[i], len(x))
         *results, tape = run(cell, x.copy(), state, lengths, self._keeps_tape)
         return *results, (cell, tape)
 
@@ -205,7 +217,7 @@ class _Noisy(RecurrentLayer):
 class _Wrapped:
     """What ``run`` asks of a cell, around another cell."""
 
-    def __init__(self, cell: Cell):
+    def __init__(self, cell: Transition):
         self.cell, self.params = cell, cell.params
 
 
@@ -223,24 +235,26 @@ class RecurrentDropout(_Noisy):
     direction, and unless ``p`` is at least 0 and below 1.
     """
 
-    def __init__(self, layer, p: float = 0.25, *, rng: np.random.Generator | None = None):
+    def __init__(
+        self, layer: RNN | LSTM, p: float = 0.25, *, rng: np.random.Generator | None = None
+    ):
         check_fraction("p", p)
         if not isinstance(layer, RNN | LSTM):
             raise ValueError(f"layer must be an RNN or an LSTM, got {type(layer).__name__}.")
         super().__init__(layer, rng)
         self.p = p
 
-    def _around(self, cell, batch):
+    def _around(self, cell: Transition, batch: int) -> Transition:
         mask = np.ones((), self.dtype)
         if self.training:
-            mask = inverted_mask((batch, cell.output_size), self.p, self.dtype, self.rng)
+            mask = inverted_mask((batch, self.cells[0].output_size), self.p, self.dtype, self.rng)
         return _Dropped(cell, mask)
 
 
 class _Dropped(_Wrapped):
     """A cell that reads ``mask * h``."""
 
-    def __init__(self, cell: Cell, mask: np.ndarray):
+    def __init__(self, cell: Transition, mask: np.ndarray):
         super().__init__(cell)
         self.mask = mask
 
@@ -271,7 +285,7 @@ class Zoneout(_Noisy):
 
     def __init__(
         self,
-        layer,
+        layer: RecurrentLayer,
         p_hidden: float = 0.05,
         p_cell: float = 0.5,
         *,
@@ -282,14 +296,14 @@ class Zoneout(_Noisy):
         super().__init__(layer, rng)
         self.p_hidden, self.p_cell = p_hidden, p_cell
 
-    def _around(self, cell, batch):
+    def _around(self, cell: Transition, batch: int) -> Transition:
         return _Kept(cell, (self.p_hidden, self.p_cell), self.rng if self.training else None)
 
 
 class _Kept(_Wrapped):
     """A cell that mixes its new state with the old one: ``keep * old + (1 - keep) * new``."""
 
-    def __init__(self, cell: Cell, p: tuple[float, float], rng: np.random.Generator | None):
+    def __init__(self, cell: Transition, p: tuple[float, float], rng: np.random.Generator | None):
         super().__init__(cell)
         self.p, self.rng = p, rng
 

@@ -1,6 +1,6 @@
 """A recurrent state: one array ``h`` for RNN and GRU, the pair ``(h, c)`` for the LSTM."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ def pack(arrays: Sequence[np.ndarray]) -> State:
 
 
 def checked_states(
-    name: str, state: Any, shapes: dict[str, tuple[int, ...]], dtype: Any, *, finite: bool = True
+    name: str, state: Any, shapes: Mapping[str, tuple[int, ...]], dtype: Any, *, finite: bool = True
 ) -> list[np.ndarray]:
     """``state`` as a list of arrays of ``dtype``, one for each of ``shapes``; None: zeros.
 

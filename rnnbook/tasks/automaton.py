@@ -56,7 +56,7 @@ class Automaton:
 
     def strings(self, longest: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """All strings of at most ``longest`` symbols, each with its probability."""
-        open_paths = [((), 0, 1.0)]
+        open_paths: list[tuple[tuple[int, ...], int, float]] = [((), 0, 1.0)]
         while open_paths:
             string, state, probability = open_paths.pop()
             if state == len(self.arcs):

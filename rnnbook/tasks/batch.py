@@ -4,6 +4,7 @@ Dimensions: B sequences, T steps, D features.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Batch:
 
     def take(self, index: np.ndarray | slice) -> "Batch":
         """The chosen sequences, without the steps that are padding in all of them."""
-        chosen = {
+        chosen: dict[str, Any] = {
             field.name: None if array is None else array[index]
             for field in fields(self)
             for array in [getattr(self, field.name)]

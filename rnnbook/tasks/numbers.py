@@ -106,7 +106,7 @@ def number_tokens(text: str) -> list[int]:
     return [0, *map(NUMBER_CHARACTERS.index, text), 0]
 
 
-def number_text(tokens: Sequence[int]) -> str:
+def number_text(tokens: Sequence[int] | np.ndarray) -> str:
     """Tokens -> characters, without borders and padding; the inverse of ``number_tokens``.
 
     Raises:
@@ -184,7 +184,7 @@ def number_names_baseline(
         return below * math.log(below) / predictions
 
     def context(seen: str) -> str:
-        if forgets:
+        if characters is None:  # forgets
             return seen.removeprefix("#").removeprefix("thousand ")
         return seen[max(0, len(seen) - characters) :]
 
@@ -239,7 +239,7 @@ class Pairs:
         return len(self.numbers)
 
 
-def spell(numbers: Sequence[int]) -> Pairs:
+def spell(numbers: Sequence[int] | np.ndarray) -> Pairs:
     """The pairs of given numbers, each from 0 to 999 999.
 
     Raises:
