@@ -1,6 +1,6 @@
 """Measure, or write what was measured into the README and the book.
 
-python -m benchmarks             measure everything (about five minutes), store results.json,
+python -m benchmarks             measure everything (about eight minutes), store results.json,
                                  then do all that stands below the next line
 python -m benchmarks --quick     the small sizes, a few rounds: shows that it runs, stores nothing
 
@@ -19,6 +19,7 @@ import torch
 
 from benchmarks import layers, report, scans
 from benchmarks.clock import blas, threads
+from benchmarks.ladder import RUNGS
 from rnnbook.experiments._runner import _environment
 from rnnbook.progress import progress_bar
 
@@ -40,10 +41,15 @@ def measure(*, quick: bool = False) -> dict:
     for number in sorted({1, several}):
         jobs.append(("peak", number, partial(layers.peak, **much)))
         jobs += [
-            ("layers", number, partial(layers.layer_race, kind, size, names, **much))
+            ("layers", number, partial(layers.race, kind, size, names, **much))
             for size in layers.SIZES[first]
             for kind, names in layers.RACES.items()
         ]
+    jobs += [
+        ("ladder", 1, partial(layers.race, kind, size, list(RUNGS), **much))
+        for kind in layers.KINDS
+        for size in layers.SIZES[first]
+    ]
     jobs += [
         ("scan", 1, partial(scans.scan_race, library, steps, width, **little))
         for library in scans.LIBRARIES

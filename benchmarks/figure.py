@@ -35,30 +35,34 @@ def fingerprint(results: dict) -> str:
 
 def _race(ax, results: dict) -> None:
     sizes = list(dict.fromkeys(tuple(row["size"]) for row in results["layers"]))
-    for offset, (kind, marker) in zip((-0.2, 0, 0.2), zip(KINDS, "os^", strict=True), strict=True):
-        ratios = [
-            row["ratios"]["scratch"]
-            for row in results["layers"]
-            if row["kind"] == kind and row["threads"] == 1
-        ]
-        median, low, high = (
-            np.array([ratio[key] for ratio in ratios]) for key in ("median", "low", "high")
-        )
-        ax.errorbar(
-            np.arange(len(sizes)) + offset,
-            median,
-            yerr=[np.maximum(median - low, 0), np.maximum(high - median, 0)],
-            fmt=marker,
-            color=plots.MODEL_COLORS[kind],
-            label=kind,
-        )
+    for name, fill in (("fused", "full"), ("plain", "none")):
+        for offset, kind, marker in zip((-0.25, 0, 0.25), KINDS, "os^", strict=True):
+            ratios = [
+                row["ratios"][f"NumPy {name}"]
+                for row in results["layers"]
+                if row["kind"] == kind and row["threads"] == 1
+            ]
+            median, low, high = (
+                np.array([ratio[key] for ratio in ratios]) for key in ("median", "low", "high")
+            )
+            ax.errorbar(
+                np.arange(len(sizes)) + offset,
+                median,
+                yerr=[np.maximum(median - low, 0), np.maximum(high - median, 0)],
+                fmt=marker,
+                fillstyle=fill,
+                color=plots.MODEL_COLORS[kind],
+                label=f"{kind}, {name}",
+            )
     ax.axhline(1, color=plots.BLACK, linestyle="--", linewidth=1)
     ax.set(title="NumPy layers, 1 thread", ylabel="time / time of torch.nn")
     ax.set_yscale("log", base=2)
     ax.set_xticks(range(len(sizes)), ["\n".join(map(str, size)) for size in sizes])
     ax.set_xlabel("batch, T, input, hidden (downwards)")
     _plain(ax.yaxis)
-    ax.legend()
+    low, _ = ax.get_ylim()
+    ax.set_ylim(bottom=low / 3)  # room for the legend
+    ax.legend(loc="lower center", ncols=2, fontsize=8)
 
 
 def _scan(ax, results: dict) -> None:
@@ -96,14 +100,14 @@ def _scan(ax, results: dict) -> None:
 def _share(ax, results: dict) -> None:
     for kind, marker in zip(KINDS, "os^", strict=True):
         rows = [r for r in results["cost"] if r["kind"] == kind and r["varied"] == "hidden"]
-        for name, line in (("scratch", "-"), ("torch.nn", "--")):
+        for name, line in (("NumPy fused", "-"), ("torch.nn", "--")):
             ax.plot(
                 [row["size"][3] for row in rows],
                 [100 * row["share"][name] for row in rows],
                 linestyle=line,
                 marker=marker,
                 color=plots.MODEL_COLORS[kind],
-                label=kind if name == "scratch" else f"nn.{kind}",
+                label=f"nn.{kind}" if name == "torch.nn" else kind,
             )
     hidden = [row["size"][3] for row in rows]
     ax.set(

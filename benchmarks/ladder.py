@@ -26,24 +26,83 @@ from rnnbook.scratch.states import pack, unpack
 
 
 class Rung(RecurrentLayer):
-    """The plain loop over cells that also have something to do before it and after it.
+    """The plain loop, over cells that have something to do before it and after it too.
 
-        before(x) -> given               x (B, T, D); a step gets given[:, t] in the place of x_t
-        after(dgiven) -> dx, grads       what the backward loop did not need
+        before(x)                x (B, T, D); a step is given its number t in the place of x_t
+        after(dx) -> dx, grads   what the loop backward has left over
+
+    What a cell prepares and remembers belongs to one call, so each call has a copy of its own.
     """
 
     def _run(self, i, x, state, lengths):
-        cell = copy.copy(self.cells[i])  # what it remembers belongs to this call alone
-        output, end, tape = run(cell, cell.before(x), state, lengths, self._keeps_tape)
+        cell = copy.copy(self.cells[i])
+        cell.before(x)
+        output, end, tape = run(cell, Numbers(x), state, lengths, self._keeps_tape)
         return output, end, (cell, tape)
 
     def _run_back(self, i, tape, doutput, dstate, lengths):
         cell, tape = tape
-        dgiven, dstate, grads = run_back(cell, tape, doutput, dstate, lengths)
-        dx, others = cell.after(dgiven)
+        dx, dstate, grads = run_back(cell, tape, doutput, dstate, lengths)
+        dx, others = cell.after(dx)
         for name, value in others.items():
             grads[name] += value
         return dx, dstate, grads
+
+
+class Numbers:
+    """Stands for ``x`` (B, T, D) in the loop, and gives each step its number."""
+
+    def __init__(self, x):
+        self.shape = x.shape
+
+    def __getitem__(self, index):
+        return index[1]
+
+
+class Added:
+    """RNN and LSTM add what x and h bring, so both get the gradient of the sum."""
+
+    apart = False
+
+    def linear(self, t, h):
+        p, q = self.products(t, h)
+        return p + q
+
+    def linear_back(self, da, t, h):
+        return self.products_back(da, da, t, h)
+
+
+class RNNCell(Added, scratch.RNNCell):
+    """The plain cell with its products in ``products``."""
+
+
+class LSTMCell(Added, scratch.LSTMCell):
+    """The plain cell with its products in ``products``."""
+
+
+class GRUCell(scratch.GRUCell):
+    """The plain cell with its products in ``products``: the reset gate stands between them."""
+
+    apart = True
+
+    def step(self, t, h_before):
+        p, q = self.products(t, h_before)
+        (p_r, p_z, p_n), (q_r, q_z, q_n) = np.split(p, 3, axis=1), np.split(q, 3, axis=1)
+        r, z = sigmoid(p_r + q_r), sigmoid(p_z + q_z)
+        n = np.tanh(p_n + r * q_n)
+        h = (1 - z) * n + z * h_before
+        return h, (t, h_before, r, z, n, q_n)
+
+    def back(self, dh, kept):
+        t, h_before, r, z, n, q_n = kept
+        dz, dn = dh * (h_before - n), dh * (1 - z)
+        da_n = dn * (1 - n**2)
+        dr, dq_n = da_n * q_n, da_n * r
+        da_r, da_z = dr * r * (1 - r), dz * z * (1 - z)
+        dp = np.concatenate([da_r, da_z, da_n], axis=1)
+        dq = np.concatenate([da_r, da_z, dq_n], axis=1)
+        dx, dh_before, grads = self.products_back(dp, dq, t, h_before)
+        return dx, dh * z + dh_before, grads
 
 
 class Hoisted:
@@ -53,36 +112,24 @@ class Hoisted:
     """
 
     def before(self, x):
-        """``p`` (B, T, G * H), and ``x`` for the gradients."""
-        self.x = x.copy()
-        p = self.at_once(self.params["weight_ih"], self.x)
-        p += self.params["bias_ih"]
-        return Pair(p, self.x)
+        self.x = x.copy()  # (B, T, D)
+        self.p = self.at_once(self.params["weight_ih"], self.x)  # (B, T, G * H)
+        self.p += self.params["bias_ih"]
 
-    def products(self, given, h):
-        """What a step is given, and ``h`` (B, H) -> ``p, q`` (B, G * H)."""
-        p, _ = given
-        return p, self.times(self.params["weight_hh"], h) + self.params["bias_hh"]
+    def products(self, t, h):
+        """Step ``t`` and ``h`` (B, H) -> ``p, q``, each (B, G * H)."""
+        w = self.params
+        return self.p[:, t], self.times(w["weight_hh"], h) + w["bias_hh"]
 
-    def products_back(self, dp, dq, given, h):
-        """-> the gradients of what :meth:`after` wants, of ``h``, and of the weights."""
-        w, (_, x) = self.params, given
-        grads = {"weight_ih": dp.T @ x, "weight_hh": dq.T @ h}
+    def products_back(self, dp, dq, t, h):
+        """The gradients of ``p`` and ``q`` -> those of ``x``, ``h`` and the weights."""
+        w = self.params
+        grads = {"weight_ih": dp.T @ self.x[:, t], "weight_hh": dq.T @ h}
         grads |= {"bias_ih": dp.sum(axis=0), "bias_hh": dq.sum(axis=0)}
         return dp @ w["weight_ih"], dq @ w["weight_hh"], grads
 
     def after(self, dx):
-        """Nothing is left."""
         return dx, {}
-
-    def linear(self, given, h):
-        """RNN and LSTM add what comes from x and from h."""
-        p, q = self.products(given, h)
-        return p + q
-
-    def linear_back(self, da, given, h):
-        """The gradient of a sum is that of both its parts."""
-        return self.products_back(da, da, given, h)
 
     def times(self, w, x):
         """A matrix (M, N) with ``x`` of one step, (B, N) -> (B, M)."""
@@ -96,37 +143,45 @@ class Hoisted:
 class OneGradient(Hoisted):
     """The gradients of the weights, and dx, are one product each, after the loop.
 
-    They wait for no other step. In the backward loop remains what passes from step to step, dh.
+    In the loop remains what one step backward needs of the next: dh.
     """
 
     def before(self, x):
-        self.h, self.dq = [], []
-        return super().before(x)
+        super().before(x)
+        self.h = self.room(x, self.hidden_size)
+        self.dp, self.dq = self.rooms_for_gradients(x)
 
-    def products(self, given, h):
-        self.h.append(h)
-        return super().products(given, h)
+    def products(self, t, h):
+        self.h[:, t] = h
+        return super().products(t, h)
 
-    def products_back(self, dp, dq, given, h):
-        if dq is not dp:
-            self.dq.append(dq)
-        return dp, self.times(self.params["weight_hh"].T, dq), {}
+    def products_back(self, dp, dq, t, h):
+        self.dp[:, t] = dp
+        if self.apart:
+            self.dq[:, t] = dq
+        nothing = dp[:, :0]  # in the place of dx
+        return nothing, self.times(self.params["weight_hh"].T, dq), {}
 
-    def after(self, dp):
-        """From ``dp`` (B, T, G * H)."""
-        dq = self.stacked(self.dq[::-1]) if self.dq else dp  # they differ in the GRU alone
-        h = self.stacked(self.h)
-        grads = {"weight_ih": self.summed(dp, self.x), "weight_hh": self.summed(dq, h)}
-        grads |= {"bias_ih": dp.sum(axis=(0, 1)), "bias_hh": dq.sum(axis=(0, 1))}
-        return self.at_once(self.params["weight_ih"].T, dp), grads
+    def after(self, _):
+        grads = {
+            "weight_ih": self.summed(self.dp, self.x),
+            "weight_hh": self.summed(self.dq, self.h),
+        }
+        grads |= {"bias_ih": self.dp.sum(axis=(0, 1)), "bias_hh": self.dq.sum(axis=(0, 1))}
+        return self.at_once(self.params["weight_ih"].T, self.dp), grads
 
     def summed(self, d, x):
         """The sum of ``d x^T`` over steps and sequences: (B, T, M), (B, T, N) -> (M, N)."""
         return d.reshape(-1, d.shape[2]).T @ x.reshape(-1, x.shape[2])
 
-    def stacked(self, steps):
-        """T arrays (B, N) -> (B, T, N)."""
-        return np.stack(steps, axis=1)
+    def room(self, x, size):
+        """For a step's (B, size), all steps: (B, T, size)."""
+        return np.empty((*x.shape[:2], size), self.dtype)
+
+    def rooms_for_gradients(self, x):
+        """For ``dp`` and ``dq``, which are the same where p and q are added."""
+        dp = self.room(x, len(self.params["bias_hh"]))
+        return dp, np.empty_like(dp) if self.apart else dp
 
 
 class OneProduct(OneGradient):
@@ -138,51 +193,46 @@ class OneProduct(OneGradient):
 
     def before(self, x):
         w, H = self.params, self.hidden_size
-        self.dq = []
         self.matrix = side_by_side(w["weight_hh"], w["weight_ih"], w["bias_ih"] + w["bias_hh"])
-        self.read = self.ones(*x.shape[:2], self.matrix.shape[1])
-        self.read[:, :, H:-1] = x
-        return self.read
+        self.read = self.room(x, self.matrix.shape[1])
+        self.read[:, :, H:-1], self.read[:, :, -1] = x, 1
+        self.dp, self.dq = self.rooms_for_gradients(x)
 
-    def linear(self, read, h):
+    def linear(self, t, h):
+        read = self.read[:, t]
         read[:, : self.hidden_size] = h
         return self.times(self.matrix, read)
 
-    def after(self, da):
-        H = self.hidden_size
-        dw = self.summed(da, self.read)
+    def after(self, _):
+        H, dw = self.hidden_size, self.summed(self.dp, self.read)
         grads = {"weight_hh": dw[:, :H], "weight_ih": dw[:, H:-1]}
         grads |= {"bias_ih": dw[:, -1], "bias_hh": dw[:, -1]}
-        return self.at_once(self.params["weight_ih"].T, da), grads
-
-    def ones(self, *shape):
-        """An array (B, T, N)."""
-        return np.ones(shape, self.dtype)
+        return self.at_once(self.params["weight_ih"].T, self.dp), grads
 
 
 class OneProductGRU(OneProduct):
-    """In the GRU the reset gate stands between the products with x and with h, so both remain.
+    """As the reset gate stands between the products with x and with h, both remain.
 
     [h; x; 1] becomes [h; 1], which a step reads, and [x; 1], before the loop.
     """
 
     def before(self, x):
-        w, self.dq = self.params, []
+        w = self.params
         self.matrix = side_by_side(w["weight_hh"], w["bias_hh"])
-        self.read = self.ones(*x.shape[:2], self.hidden_size + 1)
-        self.x = self.ones(*x.shape[:2], self.input_size + 1)
-        self.x[:, :, :-1] = x
-        return Pair(self.at_once(side_by_side(w["weight_ih"], w["bias_ih"]), self.x), self.read)
+        self.read = self.room(x, self.hidden_size + 1)
+        self.x = self.room(x, self.input_size + 1)
+        self.read[:, :, -1], self.x[:, :, :-1], self.x[:, :, -1] = 1, x, 1
+        self.p = self.at_once(side_by_side(w["weight_ih"], w["bias_ih"]), self.x)
+        self.dp, self.dq = self.rooms_for_gradients(x)
 
-    def products(self, given, h):
-        p, read = given
-        return p, self.linear(read, h)
+    def products(self, t, h):
+        return self.p[:, t], self.linear(t, h)
 
-    def after(self, dp):
-        dw_x, dw_h = self.summed(dp, self.x), self.summed(self.stacked(self.dq[::-1]), self.read)
+    def after(self, _):
+        dw_x, dw_h = self.summed(self.dp, self.x), self.summed(self.dq, self.read)
         grads = {"weight_ih": dw_x[:, :-1], "bias_ih": dw_x[:, -1]}
         grads |= {"weight_hh": dw_h[:, :-1], "bias_hh": dw_h[:, -1]}
-        return self.at_once(self.params["weight_ih"].T, dp), grads
+        return self.at_once(self.params["weight_ih"].T, self.dp), grads
 
 
 class Rows:
@@ -192,34 +242,24 @@ class Rows:
     and notice nothing: what NumPy computes from such arrays lies as they do.
     """
 
-    def step(self, given, state):
-        return super().step(given, in_rows(state))
+    def step(self, t, state):
+        return super().step(t, in_rows(state))
 
     def back(self, dstate, kept):
         return super().back(in_rows(dstate), kept)
-
-    def products_back(self, dp, dq, given, h):
-        dp, dh, grads = super().products_back(dp, dq, given, h)
-        return dp.T, dh, grads  # so that the loop puts them together as (N, T, B)
-
-    def after(self, dp):
-        return super().after(dp.transpose(2, 1, 0))
 
     def times(self, w, x):
         return (w @ x.T).T
 
     def at_once(self, w, x):
-        return (w @ x.transpose(1, 2, 0)).transpose(2, 0, 1)  # in memory (T, N, B)
+        return (w @ x.transpose(1, 2, 0)).transpose(2, 0, 1)  # in memory (T, M, B)
 
     def summed(self, d, x):
-        columns = d.transpose(2, 1, 0).reshape(d.shape[2], -1)  # (M, T * B), a view
+        columns = d.transpose(2, 1, 0).reshape(d.shape[2], -1)  # (M, T * B)
         return columns @ x.transpose(1, 0, 2).reshape(-1, x.shape[2])
 
-    def stacked(self, steps):
-        return np.stack([step.T for step in steps], axis=1).transpose(2, 1, 0)
-
-    def ones(self, B, T, N):
-        return np.ones((T, N, B), self.dtype).transpose(2, 0, 1)
+    def room(self, x, size):
+        return np.empty((x.shape[1], size, x.shape[0]), self.dtype).transpose(2, 0, 1)
 
 
 class InPlace:
@@ -228,39 +268,6 @@ class InPlace:
     def _forget(self):
         super()._forget()
         self._spare = [[] for _ in self.cells]
-
-
-class GRUCell(scratch.GRUCell):
-    """The plain cell with its products in ``products``, as RNN and LSTM have theirs in ``linear``."""
-
-    def step(self, given, h_before):
-        p, q = self.products(given, h_before)
-        (p_r, p_z, p_n), (q_r, q_z, q_n) = np.split(p, 3, axis=1), np.split(q, 3, axis=1)
-        r, z = sigmoid(p_r + q_r), sigmoid(p_z + q_z)
-        n = np.tanh(p_n + r * q_n)
-        h = (1 - z) * n + z * h_before
-        return h, (given, h_before, r, z, n, q_n)
-
-    def back(self, dh, kept):
-        given, h_before, r, z, n, q_n = kept
-        dz, dn = dh * (h_before - n), dh * (1 - z)
-        da_n = dn * (1 - n**2)
-        dr, dq_n = da_n * q_n, da_n * r
-        da_r, da_z = dr * r * (1 - r), dz * z * (1 - z)
-        dp = np.concatenate([da_r, da_z, da_n], axis=1)
-        dq = np.concatenate([da_r, da_z, dq_n], axis=1)
-        dgiven, dh_before, grads = self.products_back(dp, dq, given, h_before)
-        return dgiven, dh * z + dh_before, grads
-
-
-class Pair:
-    """Two arrays (B, T, ...) of which a step gets its parts together."""
-
-    def __init__(self, first, second):
-        self.arrays, self.shape = (first, second), first.shape
-
-    def __getitem__(self, index):
-        return tuple(array[index] for array in self.arrays)
 
 
 def side_by_side(*weights):
@@ -276,11 +283,10 @@ def in_rows(state):
 def layers(*rung):
     """For each kind the plain layer, with a cell that takes its products as ``rung`` does."""
     of_gru = [OneProductGRU if part is OneProduct else part for part in rung]
-    cells = {"RNN": (*rung, scratch.RNNCell), "LSTM": (*rung, scratch.LSTMCell)}
-    cells["GRU"] = (*of_gru, GRUCell)
+    bases = {"RNN": (*rung, RNNCell), "LSTM": (*rung, LSTMCell), "GRU": (*of_gru, GRUCell)}
     return {
-        kind: type(kind, (Rung, PLAIN[kind]), {"cell": type(f"{kind}Cell", bases, {})})
-        for kind, bases in cells.items()
+        kind: type(kind, (Rung, plain), {"cell": type(f"{kind}Cell", bases[kind], {})})
+        for kind, plain in PLAIN.items()
     }
 
 

@@ -1,6 +1,9 @@
-"""RNN, LSTM and GRU: forward and backward against ``torch.nn``, and against what products allow."""
+"""RNN, LSTM and GRU: who races, and forward and backward against each other and the machine.
 
-import importlib
+``plain`` is the layer that the chapters show, in NumPy (``rnnbook.scratch.LSTM``) or in PyTorch
+(``rnnbook.pytorch.LSTM``), ``fused`` the one beside it that is written for speed (``FusedLSTM``).
+"""
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,8 +12,9 @@ import numpy as np
 import torch
 
 from benchmarks.clock import compare, milliseconds, seconds_per_call, short, take_turns
+from benchmarks.ladder import FUSED, PLAIN, RUNGS
 from benchmarks.processes import OwnProcess
-from rnnbook import scratch
+from rnnbook import pytorch
 
 KINDS = {"RNN": 1, "LSTM": 4, "GRU": 3}  # blocks in a weight matrix
 SIZES = [  # batch, steps, input, hidden
@@ -45,10 +49,8 @@ def _autograd(layer, x, doutput):
     return run
 
 
-def _scratch(reference, x, doutput):
-    layer = getattr(scratch, type(reference).__name__)(
-        x.shape[2], doutput.shape[2], dtype=np.float32, rng=np.random.default_rng(0)
-    )
+def _numpy(layers, reference, x, doutput):
+    layer = layers[type(reference).__name__](x.shape[2], doutput.shape[2], dtype=np.float32)
     layer.load_params({name: p.detach().numpy() for name, p in reference.named_parameters()})
 
     def run() -> np.ndarray:
@@ -58,17 +60,19 @@ def _scratch(reference, x, doutput):
     return run
 
 
-def _readable(reference, x, doutput):
-    return _twin(_import("rnnbook.pytorch"), type(reference).__name__, reference, x, doutput)
-
-
-def _fused(reference, x, doutput):
-    module = _import("rnnbook.pytorch.fused")
-    return _twin(module, f"Fused{type(reference).__name__}", reference, x, doutput)
+def _pytorch(prefix, reference, x, doutput):
+    name = prefix + type(reference).__name__
+    layer = getattr(pytorch, name)(x.shape[2], doutput.shape[2])
+    layer.load_state_dict(reference.state_dict())
+    return _autograd(layer, x, doutput)
 
 
 def _labml(reference, x, doutput):
-    layer = _import("labml_nn.lstm").LSTM(x.shape[2], doutput.shape[2], 1)
+    try:
+        from labml_nn.lstm import LSTM
+    except ImportError as error:
+        raise Unavailable(f"labml-nn cannot be imported ({type(error).__name__})") from error
+    layer = LSTM(x.shape[2], doutput.shape[2], 1)
     cell, (w_ih, w_hh, b_ih, b_hh) = layer.cells[0], reference.parameters()
     cell.load_state_dict(
         {
@@ -84,26 +88,30 @@ def _labml(reference, x, doutput):
 
 CONTESTANTS = {
     "torch.nn": _autograd,
-    "scratch": _scratch,
-    "readable": _readable,
-    "fused": _fused,
+    "NumPy fused": partial(_numpy, FUSED),
+    "NumPy plain": partial(_numpy, PLAIN),
+    "PyTorch fused": partial(_pytorch, "Fused"),
+    "PyTorch plain": partial(_pytorch, ""),
     "labml": _labml,
-}
-OURS = ["torch.nn", "scratch", "readable", "fused"]
-RACES = {"RNN": OURS, "LSTM": [*OURS, "labml"], "GRU": OURS}
+} | {rung: partial(_numpy, layers) for rung, layers in RUNGS.items()}
+OURS = ["NumPy fused", "NumPy plain", "PyTorch fused", "PyTorch plain"]
+# For each kind who races: first the one whose time is the measure of the others'.
+RACES = {kind: ["torch.nn", *OURS] for kind in KINDS}
+RACES["LSTM"].append("labml")
 
 
-def layer_race(kind: str, size: Size, names: list[str], *, seconds: float, rounds: int) -> dict:
-    """One kind at one size: the ratios to ``torch.nn``, and who could not take part, and why."""
+def race(kind: str, size: Size, names: list[str], *, seconds: float, rounds: int) -> dict:
+    """One kind at one size: the ratios to the first of ``names``, and who is missing, and why."""
+    reference = names[0]
     with contestants(kind, size, names) as (samplers, unavailable):
         times = take_turns(samplers, seconds=seconds, rounds=rounds)
     return {
         "kind": kind,
         "size": list(size),
         "threads": torch.get_num_threads(),
-        "rounds": len(times["torch.nn"]),
-        "torch_ms": milliseconds(times["torch.nn"]),
-        "ratios": compare(times, "torch.nn"),
+        "rounds": len(times[reference]),
+        "ms": milliseconds(times[reference]),
+        "ratios": compare(times, reference),
         "unavailable": unavailable,
     }
 
@@ -116,7 +124,7 @@ def cost(kind: str, varied: str, size: Size, *, seconds: float, rounds: int) -> 
     operations in all. The share is their rate over the rate of a large product beside it.
     """
     batch, steps, inputs, hidden = size
-    with contestants(kind, size, ["torch.nn", "scratch"]) as (samplers, _):
+    with contestants(kind, size, ["torch.nn", "NumPy fused"]) as (samplers, _):
         with_product = samplers | {"product": partial(seconds_per_call, product())}
         times = take_turns(with_product, seconds=seconds, rounds=rounds)
     operations = 6 * steps * batch * KINDS[kind] * hidden * (inputs + hidden)
@@ -184,23 +192,7 @@ def contestant(kind: str, size: Size, name: str) -> Callable[[], object]:
 
 
 def check_same(answers: dict[str, np.ndarray]) -> None:
-    expected = answers["torch.nn"]
+    expected = next(iter(answers.values()))
     for name, answer in answers.items():
         difference = np.abs(answer - expected).max()
         assert difference < 1e-3 * np.abs(expected).max(), f"{name} gives another dx: {difference}"
-
-
-def _import(name: str):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise Unavailable(f"{name} cannot be imported ({type(error).__name__})") from error
-
-
-def _twin(module, kind, reference, x, doutput):
-    """The layer of ``module`` with the reference's weights."""
-    if not hasattr(module, kind):
-        raise Unavailable(f"{module.__name__} has no {kind}")
-    layer = getattr(module, kind)(x.shape[2], doutput.shape[2])
-    layer.load_state_dict(reference.state_dict())
-    return _autograd(layer, x, doutput)

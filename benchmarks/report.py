@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import geometric_mean
 
-from benchmarks.layers import CONTESTANTS, KINDS
+from benchmarks.layers import KINDS, RACES
 
 MARKED = re.compile(r"(<!-- benchmarks (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NONE = "–"
@@ -27,23 +27,23 @@ def filled(text: str, results: dict) -> str:
 
 
 def console(results: dict) -> str:
-    """One table of every layer at every size, and what it was measured on."""
-    rows = []
+    """A table of every layer at every size, the ladder, and what they were measured on."""
+    rows, names = [], RACES["LSTM"][1:]
     for kind, size in _races(results):
         cells = [
             _ratio(results, kind, size, number, name)
             for number in _threads(results)
-            for name in OURS
+            for name in names
         ]
         rows.append([kind, _size(size), *map(_two, cells)])
-    means = [_two(_mean(results, number, name)) for number in _threads(results) for name in OURS]
+    means = [_two(_mean(results, number, name)) for number in _threads(results) for name in names]
     rows.append(["geometric", "mean", *means])
-    head = [f"{name}, {_count(n)}" for n in _threads(results) for name in OURS]
-    said = [table(["", "batch, T, input, hidden", *head], rows), "", machine(results)]
-    said += [f"{name}: {why}." for name, why in _unavailable(results).items()]
-    return "Time of forward and backward over that of torch.nn (below 1 is faster).\n\n" + (
-        "\n".join(said)
-    )
+    head = [f"{name}, {_count(n)}" for n in _threads(results) for name in names]
+    said = ["Time of forward and backward over that of torch.nn (below 1 is faster).", ""]
+    said += [table(["", "batch, T, input, hidden", *head], rows)]
+    said += ["", "The ladder from plain to fused: time over that of plain, 1 thread.", ""]
+    said += [ladder(results), "", machine(results)]
+    return "\n".join([*said, *(f"{name}: {why}." for name, why in _unavailable(results).items())])
 
 
 def machine(results: dict) -> str:
@@ -61,32 +61,47 @@ def machine(results: dict) -> str:
     )
 
 
-def scratch(results: dict) -> str:
-    return _by_size(results, {"": "scratch"}) + "\n\n" + _verdicts(results, "scratch")
+def numpy_fused(results: dict) -> str:
+    shares = _shares(results, "NumPy plain", "NumPy fused")
+    return _against_torch(results, "NumPy fused") + (
+        f"\n\nThe plain layers take between {min(shares):.1f} and {max(shares):.1f} times as long "
+        f"as the fused ones, {geometric_mean(shares):.1f} times in the geometric mean."
+    )
 
 
-def readable(results: dict) -> str:
-    said = [
-        _by_size(results, {"": "readable", "labml's ": "labml"}),
-        _verdicts(results, "readable"),
-    ]
-    shares = [
-        row["ratios"]["readable"]["median"] / row["ratios"]["labml"]["median"]
-        for row in results["layers"]
-        if {"readable", "labml"} <= row["ratios"].keys()
-    ]
+def numpy_plain(results: dict) -> str:
+    return _against_torch(results, "NumPy plain")
+
+
+def pytorch_fused(results: dict) -> str:
+    return _against_torch(results, "PyTorch fused")
+
+
+def pytorch_plain(results: dict) -> str:
+    names = {"": "PyTorch plain", "labml's ": "labml"}
+    said = [_by_size(results, names), _verdicts(results, "PyTorch plain")]
+    shares = _shares(results, "PyTorch plain", "labml")
     if shares:
-        said.append(
-            f"The readable LSTM takes between {min(shares):.2f} and {max(shares):.2f} of the time "
-            "of labml's."
-        )
+        between = f"between {min(shares):.2f} and {max(shares):.2f}"
+        said.append(f"Our plain LSTM takes {between} of the time of labml's.")
     else:
         said.append(f"labml's LSTM was not measured: {_unavailable(results)['labml']}.")
     return "\n\n".join(said)
 
 
-def fused(results: dict) -> str:
-    return _by_size(results, {"": "fused"}) + "\n\n" + _verdicts(results, "fused")
+def ladder(results: dict) -> str:
+    """Rows are kinds and rungs; columns the sizes."""
+    rows = results["ladder"]
+    body = []
+    for kind in KINDS:
+        races = [row for row in rows if row["kind"] == kind]
+        body.append([kind, "plain, ms", *(f"{race['ms']:.3g}" for race in races)])
+        body += [
+            [kind, rung, *(_two(race["ratios"][rung]["median"]) for race in races)]
+            for rung in races[0]["ratios"]
+        ]
+    head = ["", "", *(_size(race["size"]) for race in races)]
+    return table(head, body) + "\n\n" + _losses(rows)
 
 
 def scan(results: dict) -> str:
@@ -117,15 +132,15 @@ def scan(results: dict) -> str:
 
 
 def cost(results: dict) -> str:
-    """Milliseconds of scratch, and shares of the peak, against T and against H."""
+    """Milliseconds of the fused NumPy layers, and shares of the peak, against T and against H."""
     found = {(r["varied"], tuple(r["size"]), r["kind"]): r for r in results["cost"]}
     body = [
         [
             _nonbreaking(f"T = {size[1]}" if varied == "steps" else f"H = {size[3]}"),
-            *(f"{found[varied, size, kind]['ms']['scratch']:.3g}" for kind in KINDS),
+            *(f"{found[varied, size, kind]['ms']['NumPy fused']:.3g}" for kind in KINDS),
             *(
                 f"{100 * found[varied, size, kind]['share'][name]:.0f}"
-                for name in ("scratch", "torch.nn")
+                for name in ("NumPy fused", "torch.nn")
                 for kind in KINDS
             ),
         ]
@@ -138,9 +153,11 @@ def cost(results: dict) -> str:
 
 PARTS = {
     "machine": machine,
-    "scratch": scratch,
-    "readable": readable,
-    "fused": fused,
+    "numpy_fused": numpy_fused,
+    "numpy_plain": numpy_plain,
+    "pytorch_fused": pytorch_fused,
+    "pytorch_plain": pytorch_plain,
+    "ladder": ladder,
     "scan": scan,
     "cost": cost,
 }
@@ -149,7 +166,6 @@ SCANS = {
     "PyTorch": ("PyTorch", "odd-even"),
     "in logs": ("PyTorch", "log-space"),
 }
-OURS = [name for name in CONTESTANTS if name != "torch.nn"]
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -162,6 +178,10 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
     return "\n".join(lines)
+
+
+def _against_torch(results: dict, name: str) -> str:
+    return _by_size(results, {"": name}) + "\n\n" + _verdicts(results, name)
 
 
 def _by_size(results: dict, names: dict[str, str]) -> str:
@@ -195,6 +215,30 @@ def _verdicts(results: dict, name: str) -> str:
             f"({kind} at {_size(size)})."
         )
     return " ".join(said)
+
+
+def _losses(rows: list[dict]) -> str:
+    """Which rungs of the ladder are slower than the one before, and where, in a sentence."""
+    lost = {rung: [] for rung in rows[0]["ratios"]}
+    for row in rows:
+        before = 1.0  # the plain layer
+        for rung, ratio in row["ratios"].items():
+            if ratio["low"] > before:
+                lost[rung].append(f"{row['kind']} at {_size(row['size'])}")
+            before = ratio["high"]
+    last = [list(row["ratios"].values())[-1]["median"] for row in rows]
+    mean = f"From the first rung to the last: geometric mean {geometric_mean(last):.2f}."
+    where = ", ".join(f"*{rung}* ({'; '.join(places)})" for rung, places in lost.items() if places)
+    return f"{mean} Rungs that lose to the one before them: {where or 'none'}."
+
+
+def _shares(results: dict, name: str, other: str) -> list[float]:
+    """The time of ``name`` over that of ``other``, wherever both were measured."""
+    return [
+        row["ratios"][name]["median"] / row["ratios"][other]["median"]
+        for row in results["layers"]
+        if {name, other} <= row["ratios"].keys()
+    ]
 
 
 def _ratios(results: dict, number: int, name: str) -> dict[tuple, float]:

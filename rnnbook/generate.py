@@ -55,16 +55,15 @@ def generate(
     check_whole("start", start, 0, symbols - 1)
     check_whole("stop", stop, 0, symbols - 1)
 
-    model = copy.deepcopy(model).eval()  # whoever else uses the model sees no other mode
+    model = copy.deepcopy(model).eval()  # the model keeps its own mode
     strings: list[list[int]] = [[] for _ in range(count)]
     y, state = np.full(count, start), None
     while any(unfinished := [_goes_on(string, stop, longest) for string in strings]):
         output, state = model.rnn.forward(model.embedding.forward(y[:, None]), state)
         z = model.head.forward(output)[:, 0]  # (count, V)
         y = np.argmax(z + temperature * rng.gumbel(size=z.shape), axis=1)
-        for string, symbol, goes_on in zip(strings, y.tolist(), unfinished, strict=True):
-            if goes_on:
-                string.append(symbol)
+        for k in np.flatnonzero(unfinished):
+            strings[k].append(int(y[k]))
     return strings
 
 

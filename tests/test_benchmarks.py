@@ -21,6 +21,7 @@ import torch
 from benchmarks import layers, report, scans
 from benchmarks.__main__ import FIGURE, PAGE, README, RESULTS, ROOT, dumps
 from benchmarks.clock import SAMPLE, blas, compare, seconds_per_call, take_turns, threads
+from benchmarks.ladder import RUNGS
 from benchmarks.layers import Unavailable
 from benchmarks.processes import OwnProcess
 
@@ -30,10 +31,14 @@ def results():
     return json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", [README, PAGE], ids=lambda path: path.name)
-def test_tables_are_those_of_the_stored_measurements(path, results):
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [(README, {"machine", "numpy_fused"}), (PAGE, set(report.PARTS))],
+    ids=["README", "page"],
+)
+def test_tables_are_those_of_the_stored_measurements(path, parts, results):
     text = path.read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- benchmarks (\w+) -->", text)) >= {"machine", "scratch"}
+    assert set(re.findall(r"<!-- benchmarks (\w+) -->", text)) == parts
     assert report.filled(text, results) == text, "run `python -m benchmarks --readme --page`"
 
 
@@ -50,6 +55,9 @@ def test_stored_measurements_are_complete(results):
         rows = [row for row in results["layers"] if row["threads"] == number]
         assert {(row["kind"], tuple(row["size"])) for row in rows} == wanted
         assert {name for row in rows for name in row["unavailable"]} <= {"labml"}
+        assert {name for row in rows for name in row["ratios"]} >= set(layers.OURS)
+    assert {(row["kind"], tuple(row["size"])) for row in results["ladder"]} == wanted
+    assert all(["plain", *row["ratios"]] == list(RUNGS) for row in results["ladder"])
     assert len(results["scan"]) == 2 * len(scans.STEPS) * len(scans.WIDTHS)
     assert len(results["cost"]) == 3 * sum(map(len, layers.COSTS.values()))
 
@@ -73,17 +81,50 @@ def test_json_comes_back_as_it_was(results):
 
 
 def test_ratios_and_their_mean():
-    times = {"torch.nn": np.array([1.0, 2.0, 4.0]), "scratch": np.array([0.5, 2.0, 1.0])}
-    assert compare(times, "torch.nn") == {"scratch": {"median": 0.5, "low": 0.375, "high": 0.75}}
+    times = {"torch.nn": np.array([1.0, 2.0, 4.0]), "fused": np.array([0.5, 2.0, 1.0])}
+    assert compare(times, "torch.nn") == {"fused": {"median": 0.5, "low": 0.375, "high": 0.75}}
 
-    def race(kind, ratio):
-        ratios = {"scratch": {"median": ratio}}
+    def race(kind, fused, plain):
+        ratios = {"NumPy fused": {"median": fused}, "NumPy plain": {"median": plain}}
         size = [1, 2, 3, 4]
         return {"kind": kind, "size": size, "threads": 1, "ratios": ratios, "unavailable": {}}
 
-    said = report.scratch({"layers": [race("RNN", 0.25), race("LSTM", 2.0), race("GRU", 1.0)]})
+    races = [race("RNN", 0.25, 1.0), race("LSTM", 2.0, 4.0), race("GRU", 1.0, 1.0)]
+    said = report.numpy_fused({"layers": races})
     assert "geometric mean 0.79, 1 of 3 ratios below 1" in said
     assert "largest 2.00 (LSTM at 1, 2, 3, 4)" in said
+    assert "plain layers take between 1.0 and 4.0 times as long" in said
+    assert "2.0 times in the geometric mean" in said
+
+
+def test_what_the_ladder_says_of_rungs_that_lose():
+    def race(kind, size, *ratios):
+        quartiles = [{"low": r - 0.1, "median": r, "high": r + 0.1} for r in ratios]
+        named = dict(zip(("hoisted", "in place"), quartiles, strict=True))
+        return {"kind": kind, "size": size, "ms": 2.0, "ratios": named}
+
+    small, large = [1, 2, 3, 4], [5, 6, 7, 8]
+    rnn, lstm, gru = [
+        [race(kind, size, *ratios) for size, ratios in zip((small, large), both, strict=True)]
+        for kind, both in [
+            ("RNN", [(1.05, 0.5), (1.2, 0.5)]),  # by less than the quartiles, and by more
+            ("LSTM", [(1.2, 0.5), (0.4, 0.5)]),
+            ("GRU", [(0.4, 0.5), (0.3, 0.6)]),
+        ]
+    ]
+    said = report.ladder({"ladder": rnn + lstm + gru})
+    assert "From the first rung to the last: geometric mean 0.52." in said
+    assert (
+        "*hoisted* (RNN at 5, 6, 7, 8; LSTM at 1, 2, 3, 4), *in place* (GRU at 5, 6, 7, 8)." in said
+    )
+    cells = [line.strip("| ").split(" | ") for line in said.splitlines() if "GRU |" in line]
+    assert [[cell.strip() for cell in row] for row in cells] == [
+        ["GRU", "plain, ms", "2", "2"],
+        ["GRU", "hoisted", "0.40", "0.30"],
+        ["GRU", "in place", "0.50", "0.60"],
+    ]
+    said = report.ladder({"ladder": rnn[:1] + lstm[1:] + gru[:1]})
+    assert said.endswith("Rungs that lose to the one before them: none.")
 
 
 def test_contestants_take_turns():
@@ -147,11 +188,11 @@ def test_what_another_process_raises_is_raised_here():
 @pytest.mark.parametrize("kind", layers.KINDS)
 def test_a_layer_with_another_gradient_may_not_race(kind, monkeypatch):
     size = (2, 3, 4, 5)
-    names = ["torch.nn", "scratch", "readable", "fused"]
+    names = ["torch.nn", *layers.OURS]
     answers = {name: np.asarray(layers.contestant(kind, size, name)()) for name in names}
     layers.check_same(answers)
-    with pytest.raises(AssertionError, match="scratch gives another dx"):
-        layers.check_same(answers | {"scratch": 1.01 * answers["scratch"]})
+    with pytest.raises(AssertionError, match="NumPy plain gives another dx"):
+        layers.check_same(answers | {"NumPy plain": 1.01 * answers["NumPy plain"]})
 
     def check(answers):
         assert set(answers) == set(names)
@@ -159,7 +200,7 @@ def test_a_layer_with_another_gradient_may_not_race(kind, monkeypatch):
 
     monkeypatch.setattr(layers, "check_same", check)
     with pytest.raises(AssertionError, match="so they were compared"):
-        layers.layer_race(kind, size, names, seconds=0, rounds=1)
+        layers.race(kind, size, names, seconds=0, rounds=1)
 
 
 def test_who_is_not_installed_is_named(monkeypatch):
@@ -173,18 +214,26 @@ def test_who_is_not_installed_is_named(monkeypatch):
         return OwnProcess(make, kind, size, name)
 
     monkeypatch.setattr(layers, "OwnProcess", own_process)
-    row = layers.layer_race("LSTM", (2, 3, 4, 5), ["torch.nn", "labml"], seconds=0, rounds=1)
+    row = layers.race("LSTM", (2, 3, 4, 5), ["torch.nn", "labml"], seconds=0, rounds=1)
     assert row["unavailable"] == {"labml": "not here"}
     assert row["ratios"] == {}
 
 
+def test_what_a_ratio_is_measured_by():
+    row = layers.race("GRU", (2, 3, 4, 5), list(RUNGS)[:3], seconds=0, rounds=1)
+    assert list(row["ratios"]) == ["projection hoisted", "one weight gradient"]
+    assert row["ms"] > 0
+    assert row["rounds"] == 1
+
+
 @pytest.mark.slow
-def test_quick_run_prints_one_table():
+def test_quick_run_prints_two_tables():
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks", "--quick"]
     before = RESULTS.read_bytes()
     done = subprocess.run(command, cwd=ROOT, env=one_thread, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 6 + 1  # head, two sizes of three kinds, geometric means
+    of_layers = 2 + 6 + 1  # head, two sizes of three kinds, geometric means
+    assert len(rows) == of_layers + 2 + 3 * len(RUNGS)
     assert RESULTS.read_bytes() == before

@@ -19,7 +19,7 @@ from rnnbook.train import evaluate, fit
 
 SEEDS = 8
 CELLS, STEPS, LONG = 32, 25, 400
-RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)
+RATES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 
 VARIANTS = {
     "Standard": LSTMCell,

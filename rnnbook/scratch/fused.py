@@ -177,7 +177,7 @@ class FusedRNN(Fused, RNN):
         for block in blocks(T, B):
             h_block = h[block]
             slope = 1 - h_block * h_block if self.nonlinearity == "tanh" else h_block > 0
-            da = memory.array("da", T, H, B)[block]
+            da = memory.array("da", block.stop - block.start, H, B)
             steps = backwards(range(T)[block], doutput[block], slope, da)
             for t, doutput_t, slope_t, da_t in steps:
                 if t in ends:
@@ -348,7 +348,7 @@ class FusedGRU(Fused, GRU):
         for block in blocks(T, B):
             # The gradients of q_n, a_r, a_z, a_n and, by way of z, of the old state are multiples
             # of dh: by what, is known for all steps of the block at once.
-            d = memory.array("d", T, 5, H, B)[block]
+            d = memory.array("d", block.stop - block.start, 5, H, B)
             to_q, to_r, to_z, to_n, to_h = d.transpose(1, 0, 2, 3)
             r_, n_ = r[block], n[block]
             open_ = 1 - z[block]
@@ -431,7 +431,7 @@ class FusedResetBeforeGRU(Fused, ResetBeforeGRU):
         for block in blocks(T, B):
             # da_z and da_n are multiples of dh, and da_r of d(r * h): by what, is known for all
             # steps of the block at once.
-            da = memory.array("da", T, 3 * H, B)[block]
+            da = memory.array("da", block.stop - block.start, 3 * H, B)
             to_r, to_z, to_n = da[:, :H], da[:, H : 2 * H], da[:, 2 * H :]
             r_, z_, n_ = r[block], z[block], n[block]
             open_ = 1 - z_

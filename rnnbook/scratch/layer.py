@@ -13,7 +13,6 @@ Dimensions: T steps, B batch, D input, H hidden, G blocks of rows in a weight ma
 GRU 3). ``dX`` is the gradient of the loss with respect to X.
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -103,10 +102,10 @@ class Cell(Module):
 
     def linear_back(self, da: np.ndarray, x: np.ndarray, h: np.ndarray):
         """``da`` (B, G * H) -> ``dx`` (B, D), ``dh`` (B, H), and the gradients of the weights."""
-        w = self.params
+        dx, dh = da @ self.params["weight_ih"], da @ self.params["weight_hh"]
         grads = {"weight_ih": da.T @ x, "weight_hh": da.T @ h}
         grads |= {"bias_ih": da.sum(axis=0), "bias_hh": da.sum(axis=0)}
-        return da @ w["weight_ih"], da @ w["weight_hh"], grads
+        return dx, dh, grads
 
     def step(self, x: np.ndarray, state: Any) -> tuple[Any, Any]:
         """``x`` (B, D) and the state -> the new state, and what :meth:`back` needs."""
@@ -149,8 +148,8 @@ class Transition(Protocol):
         ...
 
 
-def run(cell: Transition, x: np.ndarray, state: State, lengths=None, keep=True):
-    """Forward through all steps, the first one first.
+def run(cell, x, state, lengths=None, keep=True):
+    """Forward through all steps of a :class:`Transition`, the first one first.
 
     ``x`` (B, T, D) -> h after each step (B, T, H), the final state, and what was kept of each step
     (nothing if ``keep`` is False). With ``lengths`` (B,), a sequence that has ended keeps its state
@@ -158,32 +157,29 @@ def run(cell: Transition, x: np.ndarray, state: State, lengths=None, keep=True):
     """
     output, tape = [], []
     for t in range(x.shape[1]):
+        goes_on = None if lengths is None else t < lengths
         new, kept = cell.step(x[:, t], state)
-        state = new if lengths is None else choose(t < lengths, new, state)
-        h = unpack(state)[0]
-        output.append(h if lengths is None else np.where((t < lengths)[:, None], h, 0))
+        state = choose(goes_on, new, state)
+        output.append(choose(goes_on, unpack(state)[0], 0))
         if keep:
             tape.append(kept)
     return np.stack(output, axis=1), state, tape
 
 
-def run_back(cell: Transition, tape, doutput: np.ndarray, dstate: State, lengths=None):
-    """Backward through all steps, the last one first.
+def run_back(cell, tape, doutput, dstate, lengths=None):
+    """Backward through all steps of a :class:`Transition`, the last one first.
 
     ``doutput`` (B, T, H), zero where a sequence has ended, and the gradient of the final state ->
     ``dx`` (B, T, D), the gradient of the initial state, and those of the weights: each step adds
-    its own, because all steps share the weights.
+    its own, because all steps share the weights. A sequence that has ended passes its gradient on.
     """
     dx, grads = [], {name: np.zeros_like(value) for name, value in cell.params.items()}
     for t in reversed(range(len(tape))):
+        goes_on = None if lengths is None else t < lengths
         dh, *others = unpack(dstate)
         dstate = pack([dh + doutput[:, t], *others])
-        if lengths is None:
-            dx_t, dstate, grads_t = cell.back(dstate, tape[t])
-        else:  # a sequence that has ended passes its gradient on
-            goes_on = t < lengths
-            dx_t, dbefore, grads_t = cell.back(choose(goes_on, dstate, 0), tape[t])
-            dstate = choose(goes_on, dbefore, dstate)
+        dx_t, dstate_before, grads_t = cell.back(choose(goes_on, dstate, 0), tape[t])
+        dstate = choose(goes_on, dstate_before, dstate)
         dx.append(dx_t)
         for name, value in grads_t.items():
             grads[name] += value
@@ -193,8 +189,8 @@ def run_back(cell: Transition, tape, doutput: np.ndarray, dstate: State, lengths
 class RecurrentLayer(Module):
     """Runs its cells over sequences, one upon the other, in one direction or both.
 
-    ``RecurrentLayer(D, H, cell=YourCell)`` is the layer of a cell of your own; ``LSTM`` and the like
-    name theirs. Keywords beyond those below go to the cell.
+    ``RecurrentLayer(D, H, cell=YourCell)`` is the layer of a cell of your own; ``LSTM`` and its
+    like name theirs. Keywords beyond those below go to the cell.
 
     Args:
         input_size: D.
@@ -395,11 +391,15 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 0.5 * np.tanh(0.5 * a) + 0.5
 
 
-def choose(rows: np.ndarray, state: State, other: State | float) -> State:
-    """``state`` in those of its rows (B,) where ``rows`` is true, ``other`` elsewhere."""
+def choose(rows: np.ndarray | None, state: State, other: Any) -> State:
+    """``state`` where ``rows`` (B,) is true, ``other`` (a state or a number) where it is not.
+
+    None for ``rows``: ``state`` everywhere.
+    """
+    if rows is None:
+        return state
     parts = unpack(state)
-    others: Sequence[np.ndarray | float]
-    others = [other] * len(parts) if isinstance(other, int | float) else unpack(other)
+    others = [other] * len(parts) if np.isscalar(other) else unpack(other)
     return pack([np.where(rows[:, None], p, o) for p, o in zip(parts, others, strict=True)])
 
 

@@ -182,13 +182,15 @@ class NormalizedCell(LSTMCell):
         c = f * c_before + i * g
         n_c, of_c = normalize(c)
         tanh_c = np.tanh(w["gain_c"] * n_c + w["bias_c"])
-        kept = x, h_before, c_before, (i, f, g, o), (n_x, n_h, n_c), (of_x, of_h, of_c), tanh_c
+        normal, of_norms = (n_x, n_h, n_c), (of_x, of_h, of_c)
+        kept = x, h_before, c_before, (i, f, g, o), tanh_c, normal, of_norms
         return (o * tanh_c, c), kept
 
     def back(self, dstate, kept):
         """``dstate`` = (dh, dc) -> ``dx``, the earlier (dh, dc), the gradients of the weights."""
         (dh, dc), w = dstate, self.params
-        x, h_before, c_before, (i, f, g, o), (n_x, n_h, n_c), (of_x, of_h, of_c), tanh_c = kept
+        x, h_before, c_before, (i, f, g, o), tanh_c, normal, of_norms = kept
+        (n_x, n_h, n_c), (of_x, of_h, of_c) = normal, of_norms
         do = dh * tanh_c
         dread = dh * o * (1 - tanh_c**2)  # of gain_c * n_c + bias_c
         dc = dc + normalize_back(w["gain_c"] * dread, of_c)
