@@ -1,6 +1,6 @@
 """Measure, or write what was measured into the README and the book.
 
-python -m benchmarks             measure everything (about eight minutes), store results.json,
+python -m benchmarks             measure everything (about ten minutes), store results.json,
                                  then do all that stands below the next line
 python -m benchmarks --quick     the small sizes, a few rounds: shows that it runs, stores nothing
 

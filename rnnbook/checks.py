@@ -15,15 +15,14 @@ def check_shape(name: str, array, expected: Sequence[int | str]) -> None:
     at least one.
     """
     shape = getattr(array, "shape", None)
+    if shape is not None and len(shape) == len(expected):
+        pairs = zip(shape, expected, strict=True)
+        if all(size >= 1 if isinstance(want, str) else size == want for size, want in pairs):
+            return
     wanted = f"({', '.join(map(str, expected))}{',' if len(expected) == 1 else ''})"
     if shape is None:
         raise ValueError(f"{name} must be an array of shape {wanted}, got {type(array).__name__}.")
-    fits = len(shape) == len(expected) and all(
-        size >= 1 if isinstance(want, str) else size == want
-        for size, want in zip(shape, expected, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"{name} must have shape {wanted}, got {tuple(shape)}.")
+    raise ValueError(f"{name} must have shape {wanted}, got {tuple(shape)}.")
 
 
 def real_numbers(name: str, value, dtype) -> np.ndarray:
@@ -32,6 +31,8 @@ def real_numbers(name: str, value, dtype) -> np.ndarray:
     Raises ``ValueError`` for text, complex numbers, objects, masked arrays and rows of unequal
     length. What has the right dtype already is not copied; None for ``dtype`` leaves it as it is.
     """
+    if type(value) is np.ndarray and value.dtype == dtype and dtype is not None:
+        return value
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.double() if value.is_floating_point() else value

@@ -276,9 +276,7 @@ def test_wrong_sizes_are_told(kind, sizes, options, sentence):
 
 @every_layer
 def test_a_layer_that_has_a_cell_takes_no_other(kind):
-    with pytest.raises(
-        (ValueError, TypeError), match=r"^cell must be left out|unexpected keyword"
-    ):
+    with pytest.raises((ValueError, TypeError), match=r"^cell must be left out|unexpected keyword"):
         kind(D, H, cell=GRU.cell)
 
 

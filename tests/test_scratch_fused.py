@@ -123,9 +123,10 @@ def test_evaluation_keeps_nothing(kind, rng):
     assert kept_bytes(layer) == 0
 
 
-def test_the_bound_holds_what_the_benchmarks_largest_size_needs(rng):
+@every_kind
+def test_the_bound_holds_what_the_benchmarks_largest_size_needs(kind, rng):
     # (64, 200, 64, 256), the largest of the five: more would be given back, and cost time.
-    layer = fused.FusedLSTM(64, 256, dtype=np.float32, rng=rng)
+    layer = kind(64, 256, dtype=np.float32, rng=rng)
     output, _ = layer.forward(np.zeros((64, 200, 64)))
     layer.backward(output)
     assert 0 < kept_bytes(layer) <= KEEP

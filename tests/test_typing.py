@@ -63,8 +63,6 @@ WRONG = [
     "SequenceModel(Linear(3, 4), Linear(4, 1))",
     "Zoneout(Stacked([LSTM(3, 4)]))",
     "RecurrentDropout(GRU(3, 4))",
-    "run(LSTM(3, 4), x, x[0])",
-    "run_back(Linear(3, 4), [], x, x[0])",
     "LSTM(3, 4, rng=0)",
     "LSTM('3', 4)",
     "MinGRU(3, 4, mode='scan')",

@@ -92,8 +92,8 @@ class Cell(Module):
 
     def state_shapes(self, *batch: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the parts of a state: h has ``output_size`` numbers, what else there is H."""
-        sizes = dict.fromkeys(self.state_names, self.hidden_size)
-        return {name: (*batch, size) for name, size in (sizes | {"h": self.output_size}).items()}
+        h, *others = self.state_names
+        return {h: (*batch, self.output_size)} | dict.fromkeys(others, (*batch, self.hidden_size))
 
     def linear(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
         """``a = x W_ih^T + b_ih + h W_hh^T + b_hh``: (B, D), (B, H) -> (B, G * H)."""
@@ -258,9 +258,14 @@ class RecurrentLayer(Module):
         self.num_layers = len(cells) // self.directions
         self.input_size, self.hidden_size = first.input_size, first.hidden_size
         self.state_names, self.dtype = first.state_names, first.dtype
+        # For each cell, what torch adds to the names of its weights.
+        self._suffixes = [
+            f"_l{i // self.directions}" + ("_reverse" if i % self.directions else "")
+            for i in range(len(cells))
+        ]
         self.params = {
-            name + self._suffix(i): array
-            for i, cell in enumerate(cells)
+            name + suffix: array
+            for cell, suffix in zip(cells, self._suffixes, strict=True)
             for name, array in cell.params.items()
         }
         self.grads: Params = {}
@@ -347,7 +352,8 @@ class RecurrentLayer(Module):
                 dseen.append(reverse(dx, lengths) if direction else dx)
                 for dstart, part in zip(dstarts, unpack(dbegin), strict=True):
                     dstart[i] = part
-                grads |= {name + self._suffix(i): value for name, value in of_cell.items()}
+                suffix = self._suffixes[i]
+                grads |= {name + suffix: value for name, value in of_cell.items()}
             dy = dseen[0] if len(dseen) == 1 else dseen[0] + dseen[1]
         self.grads = {name: grads[name] for name in self.params}
         self._forget()
@@ -365,11 +371,6 @@ class RecurrentLayer(Module):
     ) -> tuple[np.ndarray, State, Params]:
         """:func:`run_back` with cell ``i``."""
         return run_back(self.cells[i], tape, doutput, dstate, lengths)
-
-    def _suffix(self, i: int) -> str:
-        """What torch adds to the names of cell ``i``'s weights."""
-        layer, direction = divmod(i, self.directions)
-        return f"_l{layer}" + ("_reverse" if direction else "")
 
     def _states(self, name: str, state, batch: int, *, finite: bool = True) -> list[np.ndarray]:
         """``state`` as a list of arrays (L * directions, B, H)."""
