@@ -2,7 +2,7 @@
 
 The adding problem asks to keep two numbers to the end and to forget nothing; the flip-flop asks to
 replace what was kept whenever something new comes. The cells are those of
-``rnnbook.scratch.lstm_variants``; the first eight changes are those of Greff et al., "LSTM: A
+``rnnbook.scratch.lstm_variants``; six of the changes are among those of Greff et al., "LSTM: A
 search space odyssey", IEEE Transactions on Neural Networks and Learning Systems 28(10), 2017.
 
 Every variant runs at each of ``RATES``; its rate on a task is the one with the lowest median error

@@ -59,7 +59,8 @@ class GRUCell(Cell):
         dq = np.concatenate([da_r, da_z, dq_n], axis=1)  # of the product with h
         grads = {"weight_ih": dp.T @ x, "weight_hh": dq.T @ h_before}
         grads |= {"bias_ih": dp.sum(axis=0), "bias_hh": dq.sum(axis=0)}
-        return dp @ w["weight_ih"], dh * z + dq @ w["weight_hh"], grads
+        dx, dh_before = dp @ w["weight_ih"], dh * z + dq @ w["weight_hh"]
+        return dx, dh_before, grads
 
 
 class ResetBeforeGRUCell(Cell):

@@ -95,17 +95,19 @@ class Cell(Module):
         h, *others = self.state_names
         return {h: (*batch, self.output_size)} | dict.fromkeys(others, (*batch, self.hidden_size))
 
-    def linear(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
+    def linear(self, x, h_before):
         """``a = x W_ih^T + b_ih + h W_hh^T + b_hh``: (B, D), (B, H) -> (B, G * H)."""
         w = self.params
-        return x @ w["weight_ih"].T + w["bias_ih"] + h @ w["weight_hh"].T + w["bias_hh"]
+        from_x = x @ w["weight_ih"].T + w["bias_ih"]
+        return from_x + h_before @ w["weight_hh"].T + w["bias_hh"]
 
-    def linear_back(self, da: np.ndarray, x: np.ndarray, h: np.ndarray):
-        """``da`` (B, G * H) -> ``dx`` (B, D), ``dh`` (B, H), and the gradients of the weights."""
-        dx, dh = da @ self.params["weight_ih"], da @ self.params["weight_hh"]
-        grads = {"weight_ih": da.T @ x, "weight_hh": da.T @ h}
+    def linear_back(self, da, x, h_before):
+        """``da`` (B, G * H) -> ``dx`` (B, D), ``dh_before`` (B, H), the weights' gradients."""
+        w = self.params
+        dx, dh_before = da @ w["weight_ih"], da @ w["weight_hh"]
+        grads = {"weight_ih": da.T @ x, "weight_hh": da.T @ h_before}
         grads |= {"bias_ih": da.sum(axis=0), "bias_hh": da.sum(axis=0)}
-        return dx, dh, grads
+        return dx, dh_before, grads
 
     def step(self, x: np.ndarray, state: Any) -> tuple[Any, Any]:
         """``x`` (B, D) and the state -> the new state, and what :meth:`back` needs."""

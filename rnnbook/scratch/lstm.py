@@ -39,15 +39,16 @@ class LSTMCell(Cell):
     blocks = 4
     state_names = ("h", "c")
 
-    def gates(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
-        """``x`` (B, D), ``h`` (B, H) -> ``i, f, g, o``, each (B, H)."""
-        a_i, a_f, a_g, a_o = np.split(self.linear(x, h), 4, axis=1)
+    def gates(self, x, h_before):
+        """``x`` (B, D), ``h_before`` (B, H) -> ``i, f, g, o``, each (B, H)."""
+        a_i, a_f, a_g, a_o = np.split(self.linear(x, h_before), 4, axis=1)
         return sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
 
-    def gates_back(self, i, f, g, o, di, df, dg, do) -> np.ndarray:
+    def gates_back(self, i, f, g, o, di, df, dg, do):
         """The gates and their gradients, each (B, H) -> ``da`` (B, 4H)."""
-        da_i, da_f, da_o = di * i * (1 - i), df * f * (1 - f), do * o * (1 - o)
-        return np.concatenate([da_i, da_f, dg * (1 - g**2), da_o], axis=1)
+        da_i, da_f = di * i * (1 - i), df * f * (1 - f)
+        da_g, da_o = dg * (1 - g**2), do * o * (1 - o)
+        return np.concatenate([da_i, da_f, da_g, da_o], axis=1)
 
     def step(self, x, state):
         """``x`` (B, D), ``state`` = (h, c), each (B, H) -> (h, c), and what :meth:`back` needs."""

@@ -1,8 +1,8 @@
 """Variants of the LSTM (chapter ``lstm``), each a cell that changes what its name says.
 
-``RecurrentLayer(D, H, cell=PeepholeCell)`` is the layer. The first eight are those of Greff,
-Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: A Search Space Odyssey, section 4 (but
-for full gate recurrence); layer normalization and projection are added.
+``RecurrentLayer(D, H, cell=PeepholeCell)`` is the layer. Six of them are among those of Greff,
+Srivastava, Koutník, Steunebrink & Schmidhuber (2017), LSTM: A Search Space Odyssey; layer
+normalization and projection are added.
 
 Dimensions: B batch, D input, H hidden; in a step x (B, D), h and c (B, H). A gate that is left out
 keeps its rows in the weight matrices, unused.
@@ -18,27 +18,27 @@ from rnnbook.scratch.regularization import normalize, normalize_back
 class NoInputGateCell(LSTMCell):
     """``i = 1``: everything is written. Args and errors: as :class:`LSTMCell`."""
 
-    def gates(self, x, h):
-        """``x`` (B, D), ``h`` (B, H) -> ``i, f, g, o``, each (B, H)."""
-        i, f, g, o = super().gates(x, h)
+    def gates(self, x, h_before):
+        """``x`` (B, D), ``h_before`` (B, H) -> ``i, f, g, o``, each (B, H)."""
+        i, f, g, o = super().gates(x, h_before)
         return np.ones_like(i), f, g, o  # a constant: i * (1 - i), its slope in back, is 0
 
 
 class NoForgetGateCell(LSTMCell):
     """``f = 1``: nothing is erased, as in the LSTM of 1997. Args and errors: as LSTMCell."""
 
-    def gates(self, x, h):
-        """``x`` (B, D), ``h`` (B, H) -> ``i, f, g, o``, each (B, H)."""
-        i, f, g, o = super().gates(x, h)
+    def gates(self, x, h_before):
+        """``x`` (B, D), ``h_before`` (B, H) -> ``i, f, g, o``, each (B, H)."""
+        i, f, g, o = super().gates(x, h_before)
         return i, np.ones_like(f), g, o
 
 
 class NoOutputGateCell(LSTMCell):
     """``o = 1``: everything is shown. Args and errors: as :class:`LSTMCell`."""
 
-    def gates(self, x, h):
-        """``x`` (B, D), ``h`` (B, H) -> ``i, f, g, o``, each (B, H)."""
-        i, f, g, o = super().gates(x, h)
+    def gates(self, x, h_before):
+        """``x`` (B, D), ``h_before`` (B, H) -> ``i, f, g, o``, each (B, H)."""
+        i, f, g, o = super().gates(x, h_before)
         return i, f, g, np.ones_like(o)
 
 
@@ -70,9 +70,9 @@ class CoupledCell(LSTMCell):
 
     blocks = 3
 
-    def gates(self, x, h):
-        """``x`` (B, D), ``h`` (B, H) -> ``i, f, g, o``, each (B, H)."""
-        a_f, a_g, a_o = np.split(self.linear(x, h), 3, axis=1)
+    def gates(self, x, h_before):
+        """``x`` (B, D), ``h_before`` (B, H) -> ``i, f, g, o``, each (B, H)."""
+        a_f, a_g, a_o = np.split(self.linear(x, h_before), 3, axis=1)
         f = sigmoid(a_f)
         return 1 - f, f, np.tanh(a_g), sigmoid(a_o)
 
