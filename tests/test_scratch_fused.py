@@ -61,12 +61,7 @@ def test_relu_is_fused_too(rng):
 
 
 def kept_bytes(layer):
-    return sum(
-        array.nbytes
-        for spare in layer._spare
-        for memory in spare
-        for array in memory._kept.values()
-    )
+    return sum(memory.nbytes for spare in layer._spare for memory in spare)
 
 
 @every_kind
@@ -138,13 +133,19 @@ def test_a_memory_hands_out_the_same_array_while_it_suffices():
     assert memory.array("a", 2, 4).base is first.base
     assert memory.array("a", 1, 2).base is first.base
     assert memory.array("b", 3, 4).base is not first.base
-    assert memory.rest()
-    memory.array("a", 1, 3)
-    memory.array("b", 1, 2)  # a sixth of it: too much to hold
-    memory.rest()
-    assert set(memory._kept) == {"a"}
-    memory.rest()  # after a run that used nothing
-    assert not memory._kept
+    assert memory.array("a", 3, 5).base is not first.base
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 3, 100, 10**5])
+def test_arrays_begin_with_a_line_of_the_cache(size, dtype):
+    memory = Memory(dtype)
+    for name in "abc":
+        array = memory.array(name, size)
+        assert array.ctypes.data % 64 == 0
+        assert array.shape == (size,)
+        assert array.dtype == dtype
+    assert memory.nbytes == 3 * size * np.dtype(dtype).itemsize
 
 
 def test_arrays_in_order_are_not_copied():

@@ -29,6 +29,7 @@ from rnnbook.scratch.recurrent_layer import RNN, RNNCell
 from rnnbook.scratch.states import pack, unpack
 
 KEEP = 2**27  # bytes: a cell's memory that grew larger goes back to the operating system
+CACHE_LINE = 64  # bytes
 BLOCK = 1024  # columns (steps times batch) whose numbers stay in the processor's cache
 
 
@@ -40,18 +41,22 @@ class Memory:
     """
 
     def __init__(self, dtype: DType):
-        self.dtype = dtype
+        self.dtype = np.dtype(dtype)
+        self.columns = 0  # steps times batch of the longest run so far
         self._kept: dict[str, np.ndarray] = {}
-        self._used: dict[str, int] = {}
+        self._last: dict[str, np.ndarray] = {}  # as they were handed out last
 
     def array(self, name: str, *shape: int) -> np.ndarray:
         """An array of any numbers, the same memory for the same name."""
+        last = self._last.get(name)
+        if last is not None and last.shape == shape:
+            return last
         size = math.prod(shape)
         kept = self._kept.get(name)
         if kept is None or kept.size < size:
-            kept = self._kept[name] = np.empty(size, self.dtype)
-        self._used[name] = max(size, self._used.get(name, 0))
-        return kept[:size].reshape(shape)
+            kept = self._kept[name] = aligned(size, self.dtype)
+        self._last[name] = array = kept[:size].reshape(shape)
+        return array
 
     def in_order(self, name: str, x: np.ndarray) -> np.ndarray:
         """The numbers of ``x`` one after the other in memory: ``x`` itself, or a copy."""
@@ -61,15 +66,21 @@ class Memory:
         copy[...] = x
         return copy
 
-    def rest(self) -> bool:
-        """Let go of arrays of which the last run used less than a quarter.
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept."""
+        return sum(array.nbytes for array in self._kept.values())
 
-        False: what remains is too large to be kept.
-        """
-        used = self._used.items()
-        self._kept = {n: self._kept[n] for n, size in used if self._kept[n].size <= 4 * size}
-        self._used = {}
-        return sum(array.nbytes for array in self._kept.values()) <= KEEP
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """An array of ``size`` any numbers that begins with a line of the processor's cache.
+
+    One that begins elsewhere is read in pieces that straddle two lines, which costs a few percent.
+    """
+    nbytes = size * dtype.itemsize
+    memory = np.empty(nbytes + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + nbytes].view(dtype)
 
 
 class Fused(RecurrentLayer):
@@ -94,10 +105,7 @@ class Fused(RecurrentLayer):
         self._spare: list[list[Memory]] = [[] for _ in cells]
 
     def _run(self, i, x, state, lengths):
-        try:
-            memory = self._spare[i].pop()
-        except IndexError:
-            memory = Memory(self.dtype)
+        memory = self._memory(i, columns=x.shape[0] * x.shape[1])
         start = [part.T for part in unpack(state)]
         weights = self.cells[i].params.values()
         kept, states = self._forward(memory, weights, x.transpose(1, 2, 0), *start)
@@ -106,6 +114,17 @@ class Fused(RecurrentLayer):
         if lengths is not None:
             np.copyto(h, 0, where=~inside(lengths, len(h)).transpose(1, 2, 0))
         return batch_first(memory, h), end, (memory, kept)
+
+    def _memory(self, i: int, columns: int) -> Memory:
+        """That of the last run of cell ``i``, unless it is taken, or by far too large."""
+        try:
+            memory = self._spare[i].pop()
+        except IndexError:
+            memory = Memory(self.dtype)
+        if memory.columns > 4 * columns:
+            memory = Memory(self.dtype)
+        memory.columns = max(memory.columns, columns)
+        return memory
 
     def _run_back(self, i, tape, doutput, dstate, lengths):
         memory, kept = tape
@@ -122,7 +141,7 @@ class Fused(RecurrentLayer):
         super()._forget()
         if tape is not None and self._keeps_tape:
             for spare, (memory, _) in zip(self._spare, tape.runs, strict=True):
-                spare[:] = [memory] if memory.rest() else []
+                spare[:] = [memory] if memory.nbytes <= KEEP else []
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training; ``train(False)`` is ``eval()``. Returns itself."""
@@ -219,9 +238,9 @@ class FusedLSTM(Fused, LSTM):
 
         fio, f_i, o = kept[:T, :3], kept[:T, :2], kept[:T, 2]
         c_g, g, tanh_c = kept[:T, 3:5], kept[:T, 4], kept[:T, 5]
-        a = np.empty((4 * H, B), x.dtype)
+        a = memory.array("a", 4 * H, B)
         a_fio, a_g = a[: 3 * H].reshape(3, H, B), a[3 * H :]
-        fc, ig = fc_ig = np.empty((2, H, B), x.dtype)
+        fc, ig = fc_ig = memory.array("fc_ig", 2, H, B)
         steps = zip(read[:T], fio, f_i, o, c_g, g, tanh_c, c[1:], h[1:], strict=True)
         for read_t, fio_t, f_i_t, o_t, c_g_t, g_t, tanh_c_t, c_t, h_t in steps:
             w.dot(read_t, a)  # (4H, B)
@@ -249,11 +268,12 @@ class FusedLSTM(Fused, LSTM):
         dw = np.zeros((4 * H, read.shape[1]), w.dtype)  # (4H, H + D + 1)
 
         one = np.array(1, w.dtype)
-        products = np.empty((3, H, B), w.dtype)  # f * c_before, i * g, o * tanh_c
+        products = memory.array("products", 3, H, B)  # f * c_before, i * g, o * tanh_c
         of_tanhs = products[1:]
-        d = np.empty((5, H, B), w.dtype)
+        d = memory.array("d", 5, H, B)
         by_gates, by_tanhs = d[:3], d[3:]
-        da, da_f, da_i, da_o, da_g, dc_by_h = d[:4].reshape(4 * H, B), *d
+        da_f, da_i, da_o, da_g, dc_by_h = d
+        da = d[:4].reshape(4 * H, B)
         for block in blocks(T, B):
             # As (4H, steps, B) in memory, for the product that sums over steps and batch.
             all_da = memory.array("da", 4 * H, block.stop - block.start, B).transpose(1, 0, 2)

@@ -296,7 +296,7 @@ class RecurrentLayer(Module):
             lengths = check_lengths(lengths, batch, steps)
             x = np.where(inside(lengths, steps), x, 0)
         check_finite("x", x)
-        starts = [start.copy() for start in self._states("state", state, batch)]
+        starts = self._states("state", state, batch)
         self._forget()
 
         finals, tapes = [np.empty_like(start) for start in starts], []
@@ -365,7 +365,8 @@ class RecurrentLayer(Module):
         self, i: int, x: np.ndarray, state: State, lengths: np.ndarray | None
     ) -> tuple[np.ndarray, State, Any]:
         """:func:`run` with cell ``i``: what a faster layer overrides, with the next one."""
-        # A copy: the caller may change x before backward reads it again.
+        # Copies: the caller may change x and state before backward reads them again.
+        state = pack([part.copy() for part in unpack(state)])
         return run(self.cells[i], x.copy(), state, lengths, self._keeps_tape)
 
     def _run_back(
