@@ -20,7 +20,7 @@ import torch
 from benchmarks import layers, report, scans
 from benchmarks.clock import blas, threads
 from benchmarks.ladder import RUNGS
-from rnnbook.experiments._runner import _environment
+from rnnbook.experiments.runner import _environment
 from rnnbook.progress import progress_bar
 
 ROOT = Path(__file__).parent.parent

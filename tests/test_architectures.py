@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rnnbook.experiments import architectures, load_results, spelled_numbers, summarize
+from rnnbook.experiments import load_results, summarize
+from rnnbook.experiments.studies import architectures, spelled_numbers
 from rnnbook.tasks.numbers import NUMBER_WORDS, number_words
 
 KEYS, VALUES = architectures.KEYS, architectures.VALUES

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from rnnbook.experiments import load_results, summarize
-from rnnbook.experiments._results import experiment_names
-from rnnbook.experiments._runner import RunsFailed, run_experiment
+from rnnbook.experiments.runner import RunsFailed, run_experiment
+from rnnbook.experiments.stored import experiment_names
 
 pytest.importorskip("joblib", reason="joblib runs the experiments")
 
@@ -319,7 +319,7 @@ def test_wrong_summaries_are_told():
 
 
 def test_adding_problem_compares_equal_parameters():
-    from rnnbook.experiments import adding_problem
+    from rnnbook.experiments.studies import adding_problem
 
     for quick in (True, False):
         for setting in adding_problem.settings(quick):
@@ -331,7 +331,7 @@ def test_adding_problem_compares_equal_parameters():
 
 
 def test_adding_problem_runs_and_repeats():
-    from rnnbook.experiments import adding_problem
+    from rnnbook.experiments.studies import adding_problem
 
     setting = adding_problem.settings(True)[1]
     first, again = (adding_problem.run(setting, 0) for _ in range(2))
@@ -351,7 +351,7 @@ def test_adding_problem_quick():
 
 
 def test_copy_memory_starts_the_forget_gates_where_asked_and_repeats():
-    from rnnbook.experiments import adding_problem, copy_memory
+    from rnnbook.experiments.studies import adding_problem, copy_memory
 
     settings = copy_memory.settings(True)
     default, opened = (s for s in settings if s["cell"] == "lstm")
@@ -365,7 +365,7 @@ def test_copy_memory_starts_the_forget_gates_where_asked_and_repeats():
 
 def test_forget_bias_repeats_and_differs_by_bias():
     pytest.importorskip("torch")
-    from rnnbook.experiments import forget_bias
+    from rnnbook.experiments.studies import forget_bias
 
     default, opened = forget_bias.settings(True)
     assert forget_bias.run(default, 0) == forget_bias.run(default, 0)
@@ -378,7 +378,7 @@ def test_units_and_epochs_looks_at_nothing_in_the_test_part():
 
     from rnnbook import tasks
     from rnnbook.estimator import RecurrentRegressor
-    from rnnbook.experiments import units_and_epochs
+    from rnnbook.experiments.studies import units_and_epochs
     from rnnbook.forecast import chronological_split
 
     series = tasks.real_series("elnino").values
@@ -398,7 +398,7 @@ def test_units_and_epochs_looks_at_nothing_in_the_test_part():
 
 
 def test_rule_or_position_has_the_targets_that_it_says():
-    from rnnbook.experiments import rule_or_position
+    from rnnbook.experiments.studies import rule_or_position
 
     rng = np.random.default_rng(0)
     latch = rule_or_position.sequences("latch", 50, rng)
@@ -417,7 +417,7 @@ def test_rule_or_position_has_the_targets_that_it_says():
 
 
 def test_rule_or_position_repeats():
-    from rnnbook.experiments import rule_or_position
+    from rnnbook.experiments.studies import rule_or_position
 
     setting = rule_or_position.settings(True)[0]
     assert rule_or_position.run(setting, 0) == rule_or_position.run(setting, 0)
@@ -425,7 +425,7 @@ def test_rule_or_position_repeats():
 
 
 def test_rule_or_position_tests_each_model_on_new_sequences():
-    from rnnbook.experiments import rule_or_position
+    from rnnbook.experiments.studies import rule_or_position
 
     latch, calendar = (
         rule_or_position.run({"task": task, "sequences": 80}, 0) for task in rule_or_position.TASKS
@@ -437,7 +437,7 @@ def test_rule_or_position_tests_each_model_on_new_sequences():
 
 
 def test_vowel_order_repeats():
-    from rnnbook.experiments import vowel_order
+    from rnnbook.experiments.studies import vowel_order
 
     setting = vowel_order.settings(True)[0]
     assert vowel_order.run(setting, 0) == vowel_order.run(setting, 0)
@@ -448,7 +448,7 @@ def test_vowel_order_tells_apart_what_its_three_models_see(monkeypatch):
     from sklearn.linear_model import LogisticRegression
 
     from rnnbook import tasks
-    from rnnbook.experiments import vowel_order
+    from rnnbook.experiments.studies import vowel_order
 
     drawing, _ = np.random.default_rng(0).spawn(2)
     words = tasks.vowel_words(120, drawing)
@@ -470,7 +470,9 @@ def test_vowel_order_tells_apart_what_its_three_models_see(monkeypatch):
 
 @pytest.mark.parametrize("name", experiment_names())
 def test_stored_results_are_of_the_present_settings_and_name_no_machine(name):
-    module = pytest.importorskip(f"rnnbook.experiments.{name}", reason="it needs a package more")
+    module = pytest.importorskip(
+        f"rnnbook.experiments.studies.{name}", reason="it needs a package more"
+    )
     results = load_results(name)
     seeds = range(getattr(module, "SEEDS", 5))
     stored = [[run["setting"], run["seed"]] for run in results["runs"]]

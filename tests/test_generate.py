@@ -180,7 +180,7 @@ def test_a_model_that_cannot_write_is_told(change, message):
 
 
 def test_the_experiment_repeats_and_counts_what_it_says(monkeypatch):
-    from rnnbook.experiments import number_text
+    from rnnbook.experiments.studies import number_text
 
     monkeypatch.setattr(number_text, "TEMPERATURES", (0.5,))
     setting = number_text.settings(True)[0]

@@ -10,8 +10,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold, cross_val_score
 
 from rnnbook.estimator import RecurrentRegressor
-from rnnbook.experiments import hidden_units
-from rnnbook.experiments.hidden_units import Teacher
+from rnnbook.experiments.studies import hidden_units
+from rnnbook.experiments.studies.hidden_units import Teacher
 
 SIZES = (1, 4, 16)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from parity import random_state
 
-from rnnbook.experiments import lstm_variants as experiment
+from rnnbook.experiments.studies import lstm_variants as experiment
 from rnnbook.gradcheck import check_layer
 from rnnbook.scratch import LSTM, RecurrentLayer
 from rnnbook.scratch import lstm_variants as v

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnbook.experiments import three_libraries
+from rnnbook.experiments.studies import three_libraries
 
 
 @pytest.fixture(scope="module")

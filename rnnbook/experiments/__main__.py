@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from rnnbook.experiments._results import experiment_file, experiment_names, results_file
-from rnnbook.experiments._runner import BACKENDS, RunsFailed, describe, run_experiment
+from rnnbook.experiments.runner import BACKENDS, RunsFailed, describe, run_experiment
+from rnnbook.experiments.stored import experiment_file, experiment_names, results_file
 
 
 def main() -> int:

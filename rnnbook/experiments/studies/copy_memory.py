@@ -9,7 +9,7 @@ with PyTorch's forget bias (near 0) and with one of 3, where a gate starts at 0.
 import numpy as np
 
 from rnnbook import tasks
-from rnnbook.experiments.adding_problem import build, hidden_size
+from rnnbook.experiments.studies.adding_problem import build, hidden_size
 from rnnbook.scratch import init, losses, optim
 from rnnbook.tasks import Batch, one_hot
 from rnnbook.train import evaluate, fit

@@ -26,7 +26,7 @@ import numpy as np
 
 from rnnbook.checkpoint import write_atomically
 from rnnbook.checks import check_choice, check_positive
-from rnnbook.experiments._results import PACKAGE, experiment_file, results_file
+from rnnbook.experiments.stored import STUDIES, experiment_file, results_file
 from rnnbook.progress import progress_bar
 
 BACKENDS = ("loky", "dask", "ray")
@@ -71,7 +71,11 @@ def run_experiment(
     check_positive("seeds", seeds)
     settings = module.settings(quick)
 
-    folder = file.parent / "results/.cache" / (file.stem + ("-quick" if quick else ""))
+    folder = (
+        results_file(file, quick=False).parent
+        / ".cache"
+        / (file.stem + ("-quick" if quick else ""))
+    )
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     source = file.read_text(encoding="utf-8")
@@ -105,8 +109,8 @@ def describe(file: Path) -> str:
 
 
 def _load(file: Path) -> ModuleType:
-    if file.parent == PACKAGE:
-        module = importlib.import_module(f"rnnbook.experiments.{file.stem}")
+    if file.parent == STUDIES:
+        module = importlib.import_module(f"rnnbook.experiments.studies.{file.stem}")
     else:
         specification = importlib.util.spec_from_file_location(file.stem, file)
         assert specification is not None  # of a .py file

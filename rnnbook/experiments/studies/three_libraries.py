@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from rnnbook.convert import to_keras
-from rnnbook.experiments.random_targets import random_batch
+from rnnbook.experiments.studies.random_targets import random_batch
 from rnnbook.scratch import FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 

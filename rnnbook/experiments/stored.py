@@ -7,12 +7,13 @@ import numpy as np
 
 from rnnbook.checks import check_between, check_choice, check_generator, check_positive
 
-PACKAGE = Path(__file__).parent
+STUDIES = Path(__file__).parent / "studies"
 
 
 def results_file(experiment: Path, *, quick: bool) -> Path:
     """Where the merged results of an experiment's file lie; quick ones are not kept by git."""
-    folder = experiment.parent / "results"
+    own = experiment.parent == STUDIES
+    folder = (STUDIES.parent if own else experiment.parent) / "results"
     return folder / (f".cache/{experiment.stem}-quick.json" if quick else f"{experiment.stem}.json")
 
 
@@ -37,7 +38,7 @@ def load_results(name: str | Path, *, quick: bool = False) -> dict:
 
 def experiment_names() -> list[str]:
     """The experiments of this package."""
-    return sorted(file.stem for file in PACKAGE.glob("[!_]*.py"))
+    return sorted(file.stem for file in STUDIES.glob("[!_]*.py"))
 
 
 def experiment_file(name: str | Path) -> Path:
@@ -47,7 +48,7 @@ def experiment_file(name: str | Path) -> Path:
         ValueError: where there is none.
     """
     if str(name) in experiment_names():
-        return PACKAGE / f"{name}.py"
+        return STUDIES / f"{name}.py"
     file = Path(name)
     if file.suffix == ".py" and file.is_file():
         return file.resolve()
