@@ -202,7 +202,7 @@ def test_each_run_has_one_thread_also_in_libraries_that_it_loads_itself(toy):
     )
     environment = {name: text for name, text in os.environ.items() if "NUM_THREADS" not in name}
     done = subprocess.run(
-        command(toy, "--seeds", 1, "--jobs", 2), env=environment, capture_output=True, text=True
+        command(toy, "--seeds", 1), env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     for run in load_results(toy)["runs"]:
