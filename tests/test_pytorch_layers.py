@@ -413,12 +413,12 @@ def test_wrong_input_is_named(name):
         with pytest.raises(ValueError, match=message):
             layer(*arguments)
     layer = getattr(pytorch, name)(D, H, 2, batch_first=False)
-    for x, message in [
+    for wrong, message in [
         (x[..., :1], r"x must have shape \(T, B, 2\), got \(3, 5, 1\)"),
         (x[:0], r"x must have shape \(T, B, 2\), got \(0, 5, 2\)"),
     ]:
         with pytest.raises(ValueError, match=message):
-            layer(x)
+            layer(wrong)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "FusedLSTM"])

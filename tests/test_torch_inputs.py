@@ -69,10 +69,7 @@ def test_all_that_torch_refuses_is_refused_in_our_words(infos, kind, prefix):
     )
     assert len(wrong) >= 14
     for given in wrong:
-        arguments, forward = (
-            given.module_error_input.constructor_input,
-            given.module_error_input.forward_input,
-        )
+        arguments = given.module_error_input.constructor_input
+        forward = given.module_error_input.forward_input
         with pytest.raises(ValueError, match=r"^\w+ must .*, got .*\.$"):
-            layer = cls(*arguments.args, **arguments.kwargs)
-            layer(*forward.args, **forward.kwargs)
+            cls(*arguments.args, **arguments.kwargs)(*forward.args, **forward.kwargs)

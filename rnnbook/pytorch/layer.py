@@ -18,13 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnbook.checks import (
-    check_between,
-    check_bool,
-    check_positive,
-    check_shape,
-    check_whole,
-)
+from rnnbook.checks import check_between, check_bool, check_positive, check_shape, check_whole
 
 State = Tensor | tuple[Tensor, ...]
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -46,7 +40,8 @@ class RecurrentLayer(nn.Module):
     instead of H in h, and ``weight_hr`` (P, H) after the other weights.
 
     Raises ``ValueError`` for sizes below one, a ``dropout`` outside 0 ... 1, a ``proj_size``
-    outside 0 ... H - 1, and a ``bias``, ``batch_first`` or ``bidirectional`` that is no truth value.
+    outside 0 ... H - 1, and ``bias``, ``batch_first`` or ``bidirectional`` neither True nor
+    False.
     """
 
     blocks: int
@@ -89,8 +84,9 @@ class RecurrentLayer(nn.Module):
         rows, shown = self.blocks * hidden_size, self._state_sizes[0]
         for i, suffix in enumerate(self._suffixes):
             size = input_size if i < self.directions else shown * self.directions
-            shapes = {"weight_ih": (rows, size), "weight_hh": (rows, shown)}
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,), "weight_hr": (shown, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {"bias_ih": (rows,), "bias_hh": (rows,)}
+            shapes |= {"weight_ih": (rows, size), "weight_hh": (rows, shown)}
+            shapes |= {"weight_hr": (shown, hidden_size)}
             for name in self._weight_names:
                 empty = torch.empty(shapes[name], device=device, dtype=dtype)
                 self.register_parameter(name + suffix, nn.Parameter(empty))
