@@ -81,6 +81,12 @@ def check_lengths(lengths, batch: int, steps: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def check_bool(name: str, value) -> None:
+    """Raise ``ValueError`` unless ``value`` is True or False: of text, "False" would be true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")
+
+
 def check_positive(name: str, value) -> None:
     """Raise ``ValueError`` unless ``value`` is a whole number of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

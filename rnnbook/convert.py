@@ -15,8 +15,9 @@ order the blocks of their matrices differently:
     ResetBeforeGRU       reset before          reset_after=False          linear_before_reset=0
     h_t                  (1 - z) n + z h_{t-1} in all of them; papers: see flip_update_gate
 
-``params`` is always a dict name -> NumPy array with the names of ``torch.nn``. NumPy is all that
-this module needs; torch and safetensors are imported only when asked for.
+``params`` is always a dict name -> NumPy array with the names of ``torch.nn``. A layer without bias
+is one whose biases are zero: either may stand for the other. NumPy is all that this module needs;
+torch and safetensors are imported only when asked for.
 """
 
 import io
@@ -24,6 +25,7 @@ import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,7 @@ ORDERS = {
     "ResetBeforeGRU": {"torch": "rzn", "keras": "zrn", "onnx": "zrn"},
 }
 KINDS = tuple(ORDERS)
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 Params = dict[str, np.ndarray]
 
@@ -45,9 +48,12 @@ Params = dict[str, np.ndarray]
 
 
 def get_params(model) -> Params:
-    """A copy of all weights of a ``rnnbook.scratch`` layer or model, or of a torch module."""
+    """A copy of all weights of a ``rnnbook.scratch`` layer or model, or of a torch module.
+
+    What has a dtype that NumPy lacks (bfloat16) comes as float32, which holds all its numbers.
+    """
     if _is_torch(model):
-        return {name: t.detach().cpu().numpy().copy() for name, t in model.state_dict().items()}
+        return {name: _as_array(tensor).copy() for name, tensor in model.state_dict().items()}
     return {name: array.copy() for name, array in model.params.items()}
 
 
@@ -55,15 +61,17 @@ def set_params(model, params: Mapping[str, np.ndarray]) -> None:
     """Copy ``params`` into a ``rnnbook.scratch`` layer or model, or into a torch module.
 
     The arrays take the model's dtype. Raises ``ValueError`` that names what is missing, unknown, of
-    another shape, no number or, in that dtype, not finite; the model is then as it was.
+    another shape, no number or, in that dtype, not finite; the model is then as it was. Biases of
+    zeros are no news to a layer without bias, and left out.
     """
     _check_names("params", params)
+    own = model.state_dict() if _is_torch(model) else model.params
+    params = {name: v for name, v in params.items() if not _without_effect(name, v, own)}
     if not _is_torch(model):
         model.load_params(params)
         return
     import torch
 
-    own = model.state_dict()
     check_keys("params", params, own)
     tensors = {}
     for name, value in params.items():
@@ -79,14 +87,42 @@ def copy_weights(source, target) -> None:
     """``set_params(target, get_params(source))``: from any of the two families to any.
 
     ``source`` and ``target`` are layers or models of ``rnnbook.scratch``, ``rnnbook.pytorch`` or
-    ``torch.nn``. Raises as :func:`set_params`.
+    ``torch.nn``. Where a layer of ``source`` has no bias, that of ``target`` becomes zero. Raises
+    as :func:`set_params`.
     """
-    set_params(target, get_params(source))
+    params = get_params(source)
+    for name, array in get_params(target).items():
+        if name not in params and _weight_of(name, params):
+            params[name] = np.zeros_like(array)
+    set_params(target, params)
+
+
+def _weight_of(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether ``name`` is a bias, and its layer's weight is in ``params``."""
+    prefix, dot, last = name.rpartition(".")
+    return last.startswith("bias") and prefix + dot + last.replace("bias", "weight", 1) in params
 
 
 def _is_torch(model) -> bool:
     torch = sys.modules.get("torch")  # a torch module cannot exist before torch is imported
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _without_effect(name: str, value, own: Mapping[str, Any]) -> bool:
+    """Whether ``value`` is a bias of zeros and its layer, in ``own``, has none."""
+    if name in own or not _weight_of(name, own):
+        return False
+    _check_numbers(name, value)
+    return not value.any()
+
+
+def _as_array(tensor) -> np.ndarray:
+    """``tensor`` in NumPy, as float32 where NumPy has not its dtype."""
+    import torch
+
+    tensor = tensor.detach().cpu()
+    known = tensor.dtype in (torch.float16, torch.float32, torch.float64)
+    return (tensor if known or not tensor.is_floating_point() else tensor.float()).numpy()
 
 
 def _as_tensor(name: str, value, like):
@@ -170,40 +206,52 @@ def to_keras(params: Mapping[str, np.ndarray], kind: str) -> list[list[np.ndarra
     (GRU with reset_after=False). A layer has ``kernel`` (D, G * H), ``recurrent_kernel``
     (H, G * H), and ``bias``: (G * H), or (2, 3H) for "GRU"; one of two directions
     (``Bidirectional``) has the forward direction's three, then the backward one's. The two biases
-    become their sum where Keras has but one. Raises ``ValueError`` as :func:`directions`.
+    become their sum where Keras has but one; without biases (``use_bias=False``) there is no
+    ``bias``. Raises ``ValueError`` as :func:`directions`.
     """
     order = _order(kind, "torch", "keras")
     layers = []
     for suffixes in directions(params, kind):
         weights = []
         for suffix in suffixes:
-            w_ih, w_hh, b_ih, b_hh = (
-                reorder(params[name + suffix], *order)
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            w_ih, w_hh, *biases = (
+                reorder(params[name + suffix], *order) for name in NAMES if name + suffix in params
             )
-            bias = np.stack([b_ih, b_hh]) if kind == "GRU" else b_ih + b_hh
-            weights += [np.ascontiguousarray(w_ih.T), np.ascontiguousarray(w_hh.T), bias]
+            weights += [np.ascontiguousarray(w_ih.T), np.ascontiguousarray(w_hh.T)]
+            if biases:
+                weights.append(np.stack(biases) if kind == "GRU" else biases[0] + biases[1])
         layers.append(weights)
     return layers
 
 
-def from_keras(layers: Sequence[Sequence[np.ndarray]], kind: str) -> Params:
+def from_keras(
+    layers: Sequence[Sequence[np.ndarray]], kind: str, *, bidirectional: bool | None = None
+) -> Params:
     """The inverse of :func:`to_keras`, up to how the sum of two biases is shared.
 
     ``layers`` holds what ``get_weights`` returned for each layer of the stack. Keras's one bias
     becomes ``bias_ih``, with zeros for ``bias_hh``; without bias (``use_bias=False``) both are
-    zero. Raises ``ValueError`` for a wrong number of arrays or a wrong shape, naming the layer.
+    zero. ``bidirectional`` need only be said where the arrays do not: those of two directions of a
+    single layer with D = H might as well be two layers in one list. Raises ``ValueError`` there,
+    and for a wrong number of arrays or a wrong shape, naming the layer.
     """
     order = _order(kind, "keras", "torch")
     blocks = len(order[0])
     params: Params = {}
     for k, weights in enumerate(layers):
+        if hasattr(weights, "shape"):
+            raise ValueError(f"layers[{k}] must be a list of one layer's arrays, got an array.")
         if len(weights) not in (2, 3, 4, 6):
             raise ValueError(
                 f"layers[{k}] must hold 2 or 3 arrays, or twice as many for two directions, "
                 f"got {len(weights)}."
             )
-        count = len(weights) if len(weights) < 4 else len(weights) // 2
+        two = len(weights) > 3
+        if two:
+            _check_two_directions(layers, k, bidirectional)
+        elif bidirectional:
+            raise ValueError(f"layers[{k}] must hold two directions, got {len(weights)} arrays.")
+        count = len(weights) // 2 if two else len(weights)
         for direction, start in enumerate(range(0, len(weights), count)):
             kernel, recurrent, *biases = (np.asarray(w) for w in weights[start : start + count])
             check_shape(f"layers[{k}] recurrent_kernel", recurrent, ("H", "G * H"))
@@ -224,6 +272,23 @@ def from_keras(layers: Sequence[Sequence[np.ndarray]], kind: str) -> Params:
     return params
 
 
+def _check_two_directions(layers, k: int, bidirectional: bool | None) -> None:
+    """Raise ``ValueError`` where the arrays of ``layers[k]`` are, or may be, two layers'."""
+    weights = layers[k]
+    kernel, recurrent = np.shape(weights[0]), np.shape(weights[1])
+    other = np.shape(weights[len(weights) // 2])
+    if bidirectional is False or kernel != other:
+        raise ValueError(
+            f"layers[{k}] must hold one layer, got {len(weights)} arrays with kernels of shape "
+            f"{kernel} and {other}: each layer of a stack has a list of its own."
+        )
+    if bidirectional is None and len(layers) == 1 and kernel == recurrent:
+        raise ValueError(
+            f"bidirectional must be True if the {len(weights)} arrays of layers[0] are two "
+            "directions, got None: as D = H, they may be two layers, each with a list of its own."
+        )
+
+
 # ONNX ----------------------------------------------------------------------------------------
 
 
@@ -232,40 +297,56 @@ def to_onnx(params: Mapping[str, np.ndarray], kind: str) -> list[dict[str, np.nd
 
         W (directions, G * H, D)    R (directions, G * H, H)    B (directions, 2 * G * H)
 
-    where B holds both biases, that of the input first. The node of a "GRU" needs
-    ``linear_before_reset=1``, that of a "ResetBeforeGRU" 0, which is ONNX's default. Raises
-    ``ValueError`` as :func:`directions`. Source: ONNX operators, RNN-14, LSTM-14, GRU-14.
+    where B holds both biases, that of the input first; without biases there is none. The node of a
+    "GRU" needs ``linear_before_reset=1``, that of a "ResetBeforeGRU" 0, which is ONNX's default.
+    Raises ``ValueError`` as :func:`directions`. Source: ONNX operators, RNN-14, LSTM-14, GRU-14.
     """
     order = _order(kind, "torch", "onnx")
     nodes = []
     for suffixes in directions(params, kind):
-        w, r, b_w, b_r = (
+        w, r, *biases = (
             np.stack([reorder(params[name + suffix], *order) for suffix in suffixes])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            for name in NAMES
+            if name + suffixes[0] in params
         )
-        nodes.append({"W": w, "R": r, "B": np.concatenate([b_w, b_r], axis=1)})
+        nodes.append({"W": w, "R": r})
+        if biases:
+            nodes[-1]["B"] = np.concatenate(biases, axis=1)
     return nodes
 
 
 def from_onnx(nodes: Sequence[Mapping[str, np.ndarray]], kind: str) -> Params:
     """The inverse of :func:`to_onnx`.
 
-    Raises ``ValueError`` for a missing or unknown input and for a wrong shape, naming the node.
+    ``B`` may be missing, or None: the biases are then zero. A node's other optional inputs may be
+    there, but are no weights: ``sequence_lens`` is what a layer is called with as ``lengths`` and
+    not looked at; ``initial_h`` and, for an LSTM, ``initial_c`` (a layer's ``state``) and ``P``
+    (peepholes) have to be zero. Raises ``ValueError`` where they are not, for a missing or unknown
+    input and for a wrong shape, naming the node.
     """
     order = _order(kind, "onnx", "torch")
     params: Params = {}
     for k, node in enumerate(nodes):
         _check_names(f"nodes[{k}]", node)
-        check_keys(f"nodes[{k}]", node, ("W", "R", "B"))
+        node = {name: value for name, value in node.items() if value is not None}
+        zero = ("initial_h", "initial_c", "P") if kind == "LSTM" else ("initial_h",)
+        optional = [name for name in ("B", "sequence_lens", *zero) if name in node]
+        check_keys(f"nodes[{k}]", node, ("W", "R", *optional))
+        for name in zero:
+            if np.any(node.get(name, 0)):
+                raise ValueError(f"nodes[{k}] {name} must be zero, for it has no place in params.")
         check_shape(f"nodes[{k}] R", node["R"], ("directions", "G * H", "H"))
         count, _, hidden = node["R"].shape
+        if count > 2:
+            raise ValueError(f"nodes[{k}] R must have 1 or 2 directions, got {count}.")
         rows = len(order[0]) * hidden
         check_shape(f"nodes[{k}] R", node["R"], (count, rows, hidden))
         check_shape(f"nodes[{k}] W", node["W"], (count, rows, "D"))
-        check_shape(f"nodes[{k}] B", node["B"], (count, 2 * rows))
+        biases = node.get("B", np.zeros((count, 2 * rows), node["W"].dtype))
+        check_shape(f"nodes[{k}] B", biases, (count, 2 * rows))
         for direction in range(count):
             suffix = f"_l{k}{'_reverse' * direction}"
-            b_w, b_r = np.split(node["B"][direction], 2)
+            b_w, b_r = np.split(biases[direction], 2)
             params["weight_ih" + suffix] = reorder(node["W"][direction], *order)
             params["weight_hh" + suffix] = reorder(node["R"][direction], *order)
             params["bias_ih" + suffix] = reorder(b_w, *order)
@@ -278,24 +359,27 @@ def directions(params: Mapping[str, np.ndarray], kind: str) -> list[tuple[str, .
     """The suffixes of each layer's names: ``[("_l0", "_l0_reverse"), ("_l1", "_l1_reverse")]``.
 
     Raises ``ValueError`` unless ``params`` are all the weights of a recurrent layer of this
-    ``kind``, naming what is missing, unknown, of another shape or no number.
+    ``kind``, with biases or without any, naming what is missing, unknown (torch's projection
+    ``weight_hr``, say, which neither Keras nor ONNX has), of another shape or no number.
     """
     check_choice("kind", kind, KINDS)
     _check_names("params", params)
     ends = ("", "_reverse") if any(name.endswith("_reverse") for name in params) else ("",)
     layers = max(1, sum(name.startswith("weight_ih_l") for name in params) // len(ends))
     suffixes = [tuple(f"_l{k}{end}" for end in ends) for k in range(layers)]
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    names = NAMES if any(name.startswith("bias") for name in params) else NAMES[:2]
     check_keys("params", params, [n + s for layer in suffixes for s in layer for n in names])
 
     check_shape("weight_hh_l0", params["weight_hh_l0"], ("G * H", "H"))
     hidden = params["weight_hh_l0"].shape[1]
     rows = len(ORDERS[kind]["torch"]) * hidden
+    check_shape("weight_ih_l0", params["weight_ih_l0"], (rows, "D"))
+    inputs = params["weight_ih_l0"].shape[1]
     for k, layer in enumerate(suffixes):
-        size = "D" if k == 0 else hidden * len(ends)
+        size = inputs if k == 0 else hidden * len(ends)
         for suffix in layer:
             shapes = (rows, size), (rows, hidden), (rows,), (rows,)
-            for name, shape in zip(names, shapes, strict=True):
+            for name, shape in zip(names, shapes, strict=False):  # without biases, the first two
                 check_shape(name + suffix, params[name + suffix], shape)
                 _check_numbers(name + suffix, params[name + suffix])
     return suffixes

@@ -13,9 +13,15 @@ def parts(state):
 
 def random_state(layer, batch, rng):
     """Initial state of the right kind: h alone, or (h, c)."""
-    shape = (layer.num_layers * layer.directions, batch, layer.hidden_size)
-    state = tuple(rng.standard_normal(shape) for _ in layer.state_names)
+    rows = layer.num_layers * layer.directions
+    sizes = [output_size(layer), *[layer.hidden_size] * (len(layer.state_names) - 1)]
+    state = tuple(rng.standard_normal((rows, batch, size)) for size in sizes)
     return state if len(state) > 1 else state[0]
+
+
+def output_size(layer):
+    """The numbers in h: fewer than H where torch's layer has a projection."""
+    return getattr(layer, "proj_size", 0) or layer.hidden_size
 
 
 def run_scratch(layer, x, state, lengths, doutput, dstate):
@@ -33,12 +39,14 @@ def named(output, final, dx, dinitial, grads):
 
 
 def run_torch(module, x, state, lengths, doutput, dstate):
-    """The same from a torch module with the interface of torch.nn.LSTM(batch_first=True)."""
+    """The same from a torch module with the interface of torch.nn.LSTM; ``x`` (B, T, D)."""
+    batch_first = getattr(module, "batch_first", True)
     x = torch.tensor(x, requires_grad=True)
     initial = tuple(torch.tensor(part, requires_grad=True) for part in parts(state))
     given = initial if len(initial) > 1 else initial[0]
     if lengths is None:
-        output, final = module(x, given)
+        output, final = module(x if batch_first else x.transpose(0, 1), given)
+        output = output if batch_first else output.transpose(0, 1)
     else:
         packed = pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
         packed, final = module(packed, given)

@@ -223,6 +223,100 @@ def test_convert_and_scratch_need_neither_torch_nor_keras():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.parametrize("layers", [torch.nn, pytorch])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@layouts
+def test_a_layer_without_bias_is_one_of_zeros(layers, kind, num_layers, bidirectional):
+    options = {"bidirectional": bidirectional, "batch_first": True, "dtype": torch.float64}
+    bare = getattr(layers, kind)(D, H, num_layers, bias=False, **options)
+    x = rng_of(2).standard_normal((B, T, D))
+    expected = bare(torch.tensor(x))[0].detach()
+
+    ours = make(kind, num_layers, bidirectional)
+    convert.copy_weights(bare, ours)  # from none to zeros
+    close(ours.forward(x)[0], expected)
+    with_bias = getattr(layers, kind)(D, H, num_layers, **options)
+    convert.copy_weights(bare, with_bias)
+    close(with_bias(torch.tensor(x))[0].detach(), expected)
+
+    other = getattr(layers, kind)(D, H, num_layers, bias=False, **options)
+    convert.copy_weights(ours, other)  # from zeros to none
+    close(other(torch.tensor(x))[0].detach(), expected)
+    before = convert.get_params(other)
+    ours.params["bias_hh_l0"][-1] = 1
+    ours.params["weight_ih_l0"] += 1
+    with pytest.raises(ValueError, match="params has the unknown bias_hh_l0"):
+        convert.copy_weights(ours, other)
+    equal(convert.get_params(other), before)
+
+    params = convert.get_params(bare)
+    for to, back in [
+        (convert.to_keras, convert.from_keras),
+        (convert.to_onnx, convert.from_onnx),
+    ]:
+        theirs = to(params, kind)
+        assert len(theirs[0]) == (2 * (1 + bidirectional) if to is convert.to_keras else 2)
+        convert.set_params(other, back(theirs, kind))
+        equal(convert.get_params(other), params)
+    if kind == "GRU":
+        equal(convert.flip_update_gate(convert.flip_update_gate(params)), params)
+
+
+def test_models_and_heads_without_bias():
+    ours = scratch.SequenceModel(make("GRU"), scratch.Linear(H, 2, bias=False, rng=rng_of(1)))
+    layer = torch.nn.GRU(D, H, batch_first=True, bias=False)
+    theirs = pytorch.SequenceModel(layer, torch.nn.Linear(H, 2)).double()
+    convert.copy_weights(theirs, pytorch.SequenceModel(pytorch.GRU(D, H), torch.nn.Linear(H, 2)))
+    with pytest.raises(ValueError, match=r"params has the unknown head\.bias"):
+        convert.copy_weights(theirs, ours)
+    with torch.no_grad():
+        theirs.head.bias.zero_()
+    convert.copy_weights(theirs, ours)
+    x = rng_of(2).standard_normal((B, T, D))
+    close(ours.forward(x), theirs(torch.tensor(x)).detach())
+    # what is missing but has no weight beside it is still missed
+    layer, norm = make("GRU"), torch.nn.LayerNorm(H)
+    with pytest.raises(ValueError, match="params is missing bias, weight"):
+        convert.copy_weights(layer, norm)
+    params = convert.get_params(layer)
+    del params["bias_ih_l0"], params["bias_hh_l0"]
+    with pytest.raises(ValueError, match="params is missing bias_hh_l0, bias_ih_l0"):
+        convert.set_params(make("GRU"), params)
+
+
+@pytest.mark.parametrize("wrong", [np.full(12, "a"), np.full(12, None), None])
+def test_superfluous_biases_must_be_numbers(wrong):
+    bare = torch.nn.GRU(D, H, bias=False)
+    params = convert.get_params(bare)
+    with pytest.raises(ValueError, match="bias_ih_l0 must be an array of numbers"):
+        convert.set_params(bare, params | {"bias_ih_l0": wrong})
+    zeros = torch.zeros(12, dtype=torch.bfloat16)
+    convert.set_params(bare, params | {"bias_ih_l0": zeros})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_goes_through_numpy_unchanged(dtype):
+    source, target = torch.nn.GRU(D, H, dtype=dtype), torch.nn.GRU(D, H, dtype=dtype)
+    convert.copy_weights(source, target)
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(target.state_dict()[name], tensor)
+    layer = make("GRU")
+    convert.copy_weights(source, layer)
+    close(layer.params["weight_ih_l0"], source.weight_ih_l0.detach().double(), 0)
+    counter = torch.nn.BatchNorm1d(1)
+    assert convert.get_params(counter)["num_batches_tracked"].dtype == np.int64
+
+
+def test_a_projection_is_copied_and_refused_where_there_is_none():
+    source = torch.nn.LSTM(D, H, 2, proj_size=3, bidirectional=True)
+    target = pytorch.FusedLSTM(D, H, 2, proj_size=3, bidirectional=True)
+    convert.copy_weights(source, target)
+    equal(convert.get_params(target), convert.get_params(source))
+    for to in (convert.to_keras, convert.to_onnx):
+        with pytest.raises(ValueError, match="params has the unknown weight_hr_l0"):
+            to(convert.get_params(torch.nn.LSTM(D, H, proj_size=3)), "LSTM")
+
+
 # Orders of gates, and the papers' GRU
 
 
@@ -354,13 +448,52 @@ def test_wrong_keras_weights_are_named():
         ([[kernel, recurrent, bias[:3]]], r"layers\[0\] bias must have shape \(16,\), got \(3,\)"),
         ([good[0], good[0]], r"weight_ih_l1 must have shape \(16, 4\), got \(16, 2\)"),
         ([good[0], good[0] * 2], r"params is missing .*weight_ih_l0_reverse"),
-        ([], "params is missing bias_hh_l0"),
+        ([], "params is missing weight_hh_l0, weight_ih_l0"),
     ]
     for layers, message in cases:
         with pytest.raises(ValueError, match=message):
             convert.from_keras(layers, "LSTM")
     with pytest.raises(ValueError, match=r"kind must be one of 'RNN', .*, got 'SimpleRNN'"):
         convert.from_keras(good, "SimpleRNN")
+
+
+@kinds
+@pytest.mark.parametrize("bias", [True, False])
+def test_two_layers_in_one_list_are_not_two_directions(kind, bias):
+    rng = rng_of(0)
+
+    def in_one_list(size):
+        layer = getattr(scratch, kind)(size, H, 2, rng=rng)
+        lists = convert.to_keras(layer.params, kind)
+        return [array for weights in lists for array in weights[: 2 + bias]]
+
+    for bidirectional in (None, True, False):
+        with pytest.raises(ValueError, match=r"layers\[0\] must hold one layer, got [46] arrays"):
+            convert.from_keras([in_one_list(D)], kind, bidirectional=bidirectional)
+    # Two layers and two directions of the same sizes look alike: then it must be said
+    alike = in_one_list(H)
+    with pytest.raises(ValueError, match=r"bidirectional must be True if the [46] arrays .* None"):
+        convert.from_keras([alike], kind)
+    with pytest.raises(ValueError, match=r"layers\[0\] must hold one layer, got [46] arrays"):
+        convert.from_keras([alike], kind, bidirectional=False)
+    params = convert.from_keras([alike], kind, bidirectional=True)
+    assert "weight_ih_l0_reverse" in params
+    half = len(alike) // 2
+    assert "weight_ih_l1" in convert.from_keras([alike[:half], alike[half:]], kind)
+    with pytest.raises(ValueError, match=r"layers\[0\] must hold two directions, got [23] arrays"):
+        convert.from_keras([alike[:half], alike[half:]], kind, bidirectional=True)
+    with pytest.raises(ValueError, match=r"layers\[0\] must be a list of one layer's arrays"):
+        convert.from_keras(alike, kind)
+
+
+@kinds
+def test_a_stack_of_two_directions_with_as_many_inputs_as_units_need_not_say_so(kind):
+    layer = getattr(scratch, kind)(H, H, 2, True, rng=rng_of(0))
+    lists = convert.to_keras(layer.params, kind)
+    x = rng_of(1).standard_normal((B, T, H))
+    before, _ = layer.forward(x)
+    layer.load_params(convert.from_keras(lists, kind))
+    close(layer.forward(x)[0], before)
 
 
 def test_wrong_params_for_keras_and_onnx_are_named():
@@ -373,6 +506,11 @@ def test_wrong_params_for_keras_and_onnx_are_named():
             to(fewer, "GRU")
         with pytest.raises(ValueError, match="params has the unknown gain"):
             to(params | {"gain": np.ones(3)}, "GRU")
+        wide = params["weight_ih_l0_reverse"].repeat(2, axis=1)
+        with pytest.raises(
+            ValueError, match=r"weight_ih_l0_reverse must have shape \(12, 2\), got"
+        ):
+            to(params | {"weight_ih_l0_reverse": wide}, "GRU")
 
 
 # ONNX
@@ -456,7 +594,11 @@ def test_onnx_and_back(kind, num_layers, bidirectional, run):
 def test_wrong_onnx_nodes_are_named():
     (node,) = convert.to_onnx(make("GRU").params, "GRU")
     cases = [
-        ({"W": node["W"], "R": node["R"]}, r"nodes\[0\] is missing B"),
+        ({"W": node["W"], "B": node["B"]}, r"nodes\[0\] is missing R"),
+        (node | {"R": None}, r"nodes\[0\] is missing R"),
+        (node | {"initial_h": np.ones((1, B, H))}, r"nodes\[0\] initial_h must be zero"),
+        (node | {"initial_c": np.zeros((1, B, H))}, r"nodes\[0\] has the unknown initial_c"),
+        (node | {"R": node["R"].repeat(3, axis=0)}, r"nodes\[0\] R must have 1 or 2 dir.*, got 3"),
         (node | {"P": 1}, r"nodes\[0\] has the unknown P"),
         (node | {"R": node["R"][0]}, r"nodes\[0\] R must have shape \(directions, G \* H, H\)"),
         (node | {"R": node["R"][:, 1:]}, r"nodes\[0\] R must have shape \(1, 12, 4\), got \(1, 11"),
@@ -466,6 +608,28 @@ def test_wrong_onnx_nodes_are_named():
     for wrong, message in cases:
         with pytest.raises(ValueError, match=message):
             convert.from_onnx([wrong], "GRU")
+
+
+@kinds
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_onnx_inputs_that_may_be_left_out(kind, bidirectional):
+    layer = make(kind, 2, bidirectional)
+    nodes = convert.to_onnx(layer.params, kind)
+    state = np.zeros((1 + bidirectional, B, H))
+    more = {"initial_h": state, "sequence_lens": np.full(B, T, np.int32)}
+    lstms = {"initial_c": state, "P": np.zeros((1 + bidirectional, 3 * H))}
+    more |= lstms if kind == "LSTM" else {}
+    equal(convert.from_onnx([node | more for node in nodes], kind), layer.params)
+    for name in lstms if kind == "LSTM" else []:
+        with pytest.raises(ValueError, match=rf"nodes\[1\] {name} must be zero"):
+            convert.from_onnx([nodes[0], nodes[1] | {name: lstms[name] + 1}], kind)
+
+    for name in layer.params:
+        if name.startswith("bias_") and "l1" in name:
+            layer.params[name][:] = 0
+    bare = {name: array for name, array in nodes[1].items() if name != "B"}
+    for without in (bare, nodes[1] | {"B": None}):
+        equal(convert.from_onnx([nodes[0], without], kind), layer.params)
 
 
 @given(
@@ -478,7 +642,8 @@ def test_wrong_onnx_nodes_are_named():
 def test_every_route_and_back(kind, num_layers, bidirectional, hidden_size, seed):
     layer = make(kind, num_layers, bidirectional, rng=rng_of(seed), hidden_size=hidden_size)
     equal(convert.from_onnx(convert.to_onnx(layer.params, kind), kind), layer.params)
-    back = convert.from_keras(convert.to_keras(layer.params, kind), kind)
+    lists = convert.to_keras(layer.params, kind)
+    back = convert.from_keras(lists, kind, bidirectional=bidirectional)
     for name in layer.params:
         if name.startswith("bias_ih") and kind != "GRU":  # one bias: only the sum survives
             other = name.replace("ih", "hh")

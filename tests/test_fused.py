@@ -34,11 +34,26 @@ def test_gradcheck(function, blocks, states, nonlinearity, steps):
     assert torch.autograd.gradcheck(lambda *tensors: function.apply(*tensors, *extra), inputs)
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_gradient_of_one_of_the_lstms_outputs_alone(which):
-    assert torch.autograd.gradcheck(
-        lambda *tensors: LSTMFunction.apply(*tensors)[which], draw(4, 2)
+def draw_projected(steps=T):
+    """As ``draw(4, 2)``, for an LSTM whose h has 3 numbers."""
+    x, _, c0, w_ih, _, b_ih, b_hh = draw(4, 2, steps)
+    g = torch.Generator().manual_seed(1)
+    h0, w_hh, w_hr = (
+        torch.randn(shape, dtype=F64, generator=g).requires_grad_()
+        for shape in [(B, 3), (4 * H, 3), (3, H)]
     )
+    return [x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr]
+
+
+@pytest.mark.parametrize("steps", [1, T])
+def test_gradcheck_of_the_projected_lstm(steps):
+    assert torch.autograd.gradcheck(LSTMFunction.apply, draw_projected(steps))
+
+
+@pytest.mark.parametrize("inputs", [draw(4, 2), draw_projected()])
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradient_of_one_of_the_lstms_outputs_alone(which, inputs):
+    assert torch.autograd.gradcheck(lambda *tensors: LSTMFunction.apply(*tensors)[which], inputs)
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "ResetBeforeGRU"])

@@ -9,7 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from parity import assert_agree, copy_weights, random_state, run_scratch, run_torch
+from parity import (
+    assert_agree,
+    copy_weights,
+    output_size,
+    random_state,
+    run_scratch,
+    run_torch,
+)
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 from rnnbook import pytorch, scratch
@@ -21,10 +28,11 @@ ALL = [*KINDS, "ResetBeforeGRU"]
 F64 = torch.float64
 
 
-def make(name, *sizes, **options):
+def make(name, *sizes, batch_first=True, **options):
     """A layer and its torch.nn twin, in float64, with the same weights by way of state_dict."""
-    ours = getattr(pytorch, name)(*sizes, dtype=F64, **options)
-    theirs = TWINS[name.removeprefix("Fused")](*sizes, batch_first=True, dtype=F64, **options)
+    options |= {"batch_first": batch_first, "dtype": F64}
+    ours = getattr(pytorch, name)(*sizes, **options)
+    theirs = TWINS[name.removeprefix("Fused")](*sizes, **options)
     theirs.load_state_dict(ours.state_dict(), strict=True)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return ours, theirs
@@ -37,10 +45,14 @@ def agree(ours, theirs, lengths, *, batch=B, steps=T, seed=0):
         rng.standard_normal((batch, steps, ours.input_size)),
         random_state(ours, batch, rng),
         lengths,
-        rng.standard_normal((batch, steps, ours.hidden_size * ours.directions)),
+        rng.standard_normal((batch, steps, output_size(ours) * ours.directions)),
         random_state(ours, batch, rng),
     )
-    assert_agree(run_torch(ours, *arguments), run_torch(theirs, *arguments))
+    results = []
+    for layer in (ours, theirs):
+        torch.manual_seed(seed)  # for dropout
+        results.append(run_torch(layer, *arguments))
+    assert_agree(*results, tolerance=1e-12)
 
 
 def close(ours, theirs, atol=1e-10):
@@ -65,6 +77,46 @@ def test_values_and_gradients_are_those_of_torch(name, num_layers, bidirectional
 @pytest.mark.parametrize("lengths", [None, [2, 5, 1]])
 def test_relu(name, lengths):
     agree(*make(name, D, H, 2, nonlinearity="relu", bidirectional=True), lengths)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_layers", "bidirectional", "lengths", "bias", "batch_first"),
+    itertools.product(
+        ["LSTM", "FusedLSTM"],
+        [1, 2],
+        [False, True],
+        [None, [2, 5, 1]],
+        [True, False],
+        [True, False],
+    ),
+)
+def test_projection(name, num_layers, bidirectional, lengths, bias, batch_first):
+    options = {"bias": bias, "bidirectional": bidirectional, "batch_first": batch_first}
+    agree(*make(name, D, H, num_layers, proj_size=3, **options), lengths)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("name", KINDS)
+def test_time_first(name, bidirectional):
+    agree(*make(name, D, H, 2, bidirectional=bidirectional, batch_first=False), None)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("lengths", [None, [2, 5, 1]])
+@pytest.mark.parametrize("name", KINDS)
+def test_dropout_draws_what_torch_draws(name, lengths, batch_first):
+    options = {"dropout": 0.4, "bidirectional": True, "batch_first": batch_first}
+    agree(*make(name, D, 8, 3, **options), lengths)
+    if name.endswith("LSTM"):
+        agree(*make(name, D, 8, 3, proj_size=5, **options), lengths)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", KINDS)
+def test_no_sequences_are_let_through_as_by_torch(name, batch_first):
+    ours, theirs = make(name, D, H, 2, batch_first=batch_first)
+    x = torch.zeros((0, T, D) if batch_first else (T, 0, D), dtype=F64)
+    close(ours(x), theirs(x))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -205,14 +257,38 @@ def test_float32_device_and_initialization(name):
     assert getattr(pytorch, name)(D, H, device="meta").weight_ih_l0.is_meta
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_same_initial_weights_as_torch_from_the_same_seed(name):
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", [*KINDS, "projected LSTM", "projected FusedLSTM"])
+def test_same_initial_weights_as_torch_from_the_same_seed(name, bias):
+    options = {"bidirectional": True, "bias": bias, "batch_first": True}
+    options |= {"proj_size": 3} if name.startswith("projected") else {}
+    name = name.split()[-1]
     torch.manual_seed(0)
-    ours = getattr(pytorch, name)(D, H, 2, bidirectional=True)
+    ours = getattr(pytorch, name)(D, H, 2, **options)
     torch.manual_seed(0)
-    theirs = TWINS[name.removeprefix("Fused")](D, H, 2, bidirectional=True, batch_first=True)
+    theirs = TWINS[name.removeprefix("Fused")](D, H, 2, **options)
     close(dict(ours.state_dict()), dict(theirs.state_dict()), 0)
     assert list(ours.state_dict()) == list(theirs.state_dict())
+    close(ours.all_weights, theirs.all_weights, 0)
+    for weights in ours.all_weights:
+        assert all(any(weight is own for own in ours.parameters()) for weight in weights)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_flatten_parameters_may_be_called_and_changes_nothing(name):
+    layer = getattr(pytorch, name)(D, H, 2)
+    before = [(parameter, parameter.data_ptr()) for parameter in layer.parameters()]
+    assert layer.flatten_parameters() is None
+    after = [(parameter, parameter.data_ptr()) for parameter in layer.parameters()]
+    assert [(id(p), where) for p, where in after] == [(id(p), where) for p, where in before]
+
+
+def test_a_layer_pickled_before_there_were_projections_still_runs():
+    layer = pytorch.LSTM(D, H)
+    x = torch.randn(B, T, D)
+    before, _ = layer(x)
+    del layer.__dict__["proj_size"]
+    close(layer(x)[0], before, 0)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -270,6 +346,9 @@ def test_repr_says_what_is_not_usual():
     layer = pytorch.LSTM(2, 3, num_layers=2, dropout=0.5, bidirectional=True, bias=False)
     assert repr(layer) == "LSTM(2, 3, num_layers=2, bias=False, dropout=0.5, bidirectional=True)"
     assert repr(pytorch.GRU(2, 3)) == "GRU(2, 3)"
+    assert repr(pytorch.LSTM(2, 3, proj_size=1, batch_first=False)) == (
+        "LSTM(2, 3, proj_size=1, batch_first=False)"
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -280,13 +359,17 @@ def test_wrong_arguments_are_named(name):
         ({"hidden_size": 2.5}, r"hidden_size must be a whole number of at least 1, got 2\.5"),
         ({"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
         ({"dropout": 1.5}, r"dropout must lie between 0 and 1, got 1\.5"),
-        ({"batch_first": False}, f"batch_first must be True: {name} takes the batch first"),
+        ({"batch_first": "False"}, "batch_first must be True or False, got 'False'"),
+        ({"bias": 0}, "bias must be True or False, got 0"),
+        ({"bidirectional": None}, "bidirectional must be True or False, got None"),
     ]
     if name.endswith("RNN"):
         message = "nonlinearity must be one of 'tanh', 'relu', got 'sigmoid'"
         cases.append(({"nonlinearity": "sigmoid"}, message))
     if name.endswith("LSTM"):
-        cases.append(({"proj_size": 2}, "proj_size must be 0: no projection here, got 2"))
+        for wrong in (-1, H, 1.5):
+            message = f"proj_size must be a whole number between 0 and {H - 1}, got {wrong}"
+            cases.append(({"proj_size": wrong}, message))
     for wrong, message in cases:
         with pytest.raises(ValueError, match=message):
             cls(**{"input_size": D, "hidden_size": H} | wrong)
@@ -329,3 +412,22 @@ def test_wrong_input_is_named(name):
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             layer(*arguments)
+    layer = getattr(pytorch, name)(D, H, 2, batch_first=False)
+    for wrong, message in [
+        (x[..., :1], r"x must have shape \(T, B, 2\), got \(3, 5, 1\)"),
+        (x[:0], r"x must have shape \(T, B, 2\), got \(0, 5, 2\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            layer(wrong)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "FusedLSTM"])
+def test_a_state_of_the_wrong_size_for_a_projection_is_named(name):
+    layer = getattr(pytorch, name)(D, H, proj_size=2)
+    h, c = torch.zeros(1, B, 2), torch.zeros(1, B, H)
+    for state, message in [
+        ((c, c), r"state h must have shape \(1, 3, 2\), got \(1, 3, 4\)"),
+        ((h, h), r"state c must have shape \(1, 3, 4\), got \(1, 3, 2\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            layer(torch.zeros(B, T, D), state)

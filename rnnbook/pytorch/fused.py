@@ -6,6 +6,7 @@ that does not wait for the next step out of the loop, and writes into buffers ma
 
     T steps, B batch, D input, H hidden, G blocks (RNN 1, LSTM 4, GRU 3)
     x (T, B, D)      h, c (T + 1, B, H), with h[t] the state before step t
+    With a projection h and its gradient are (T + 1, B, P), and m = o * tanh(c) is (T, B, H).
     dX is the gradient of the loss with respect to X; a_* are pre-activations
 
 In every backward ``dh`` (T + 1, B, H) starts as the immediate gradient, what the loss says of each
@@ -65,13 +66,15 @@ class RNNFunction(Function):
 
 
 class LSTMFunction(Function):
-    """``(x, h0, c0, w_ih, w_hh, b_ih, b_hh) -> h, c``, each (T, B, H)."""
+    """``(x, h0, c0, w_ih, w_hh, b_ih, b_hh) -> h, c``, each (T, B, H); with a projection ``w_hr``
+    (P, H) as the last argument, h (T, B, P).
+    """
 
     @staticmethod
-    def forward(ctx, x, h0, c0, w_ih, w_hh, b_ih, b_hh):
+    def forward(ctx, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr=None):
         T, B, _ = x.shape
-        H = h0.shape[1]
-        h, c = x.new_empty(2, T + 1, B, H)
+        H = c0.shape[1]
+        h, c = x.new_empty(T + 1, *h0.shape), x.new_empty(T + 1, B, H)
         h[0], c[0] = h0, c0
         tanh_c = x.new_empty(T, B, H)
         # tanh(a) = 2 sigmoid(2 a) - 1: with the candidate's weights doubled beforehand, one call
@@ -82,26 +85,29 @@ class LSTMFunction(Function):
         # (T, B, 4H): a, then i, f, g, o, in the same place
         gates = F.linear(x, w_ih * twice[:, None], (b_ih + b_hh) * twice)
         hs, cs, tanh_cs = h.unbind(), c.unbind(), tanh_c.unbind()
+        ms = hs[1:] if w_hr is None else [x.new_empty(B, H)] * T
         i, f, g, o = (block.unbind() for block in gates.chunk(4, dim=2))
         for t, a in enumerate(gates.unbind()):
             a.addmm_(hs[t], w_hh_t).sigmoid_()  # (B, 4H)
             torch.add(minus_one, g[t], alpha=2, out=g[t])
             torch.mul(f[t], cs[t], out=cs[t + 1]).addcmul_(i[t], g[t])
             torch.tanh(cs[t + 1], out=tanh_cs[t])
-            torch.mul(o[t], tanh_cs[t], out=hs[t + 1])
-        ctx.save_for_backward(x, h, c, tanh_c, gates, w_ih, w_hh)
+            torch.mul(o[t], tanh_cs[t], out=ms[t])
+            if w_hr is not None:
+                torch.mm(ms[t], w_hr.T, out=hs[t + 1])
+        ctx.save_for_backward(x, h, c, tanh_c, gates, w_ih, w_hh, w_hr)
         ctx.set_materialize_grads(False)
         return h[1:], c[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dh_given, dc_given):
-        x, h, c, tanh_c, gates, w_ih, w_hh = ctx.saved_tensors
+        x, h, c, tanh_c, gates, w_ih, w_hh, w_hr = ctx.saved_tensors
         T, B, H = tanh_c.shape
         i, f, g, o = gates.view(T, B, 4, H).unbind(2)  # (T, B, H) each
 
         # Everything that does not wait for the step after, for all steps at once:
-        # da_i, da_f, da_g are multiples of dc; da_o and a part of dc are multiples of dh.
+        # da_i, da_f, da_g are multiples of dc; da_o and a part of dc are multiples of dm.
         da = torch.empty_like(gates).view(T, B, 4, H)  # these factors, then da, in the same place
         times_sigmoid_slope(g, i, grad_input=da[:, :, 0])
         times_sigmoid_slope(c[:-1], f, grad_input=da[:, :, 1])
@@ -117,16 +123,18 @@ class LSTMFunction(Function):
         for t in reversed(range(T)):
             if dc_given is not None:
                 dc += dc_given[t]
-            dc.addcmul_(dhs[t + 1], to_c[t])  # (B, H)
+            dm = dhs[t + 1] if w_hr is None else dhs[t + 1] @ w_hr  # (B, H)
+            dc.addcmul_(dm, to_c[t])  # (B, H)
             da_ifg[t].mul_(dc_blocks)  # (B, 3, H)
-            da_o[t].mul_(dhs[t + 1])  # (B, H)
+            da_o[t].mul_(dm)  # (B, H)
             dhs[t].addmm_(das[t], w_hh)
             dc *= f[t]
         da = da.view(T * B, 4 * H)
 
         db = da.sum(0)
         dx = (da @ w_ih).view_as(x) if ctx.needs_input_grad[0] else None
-        return dx, dh[0], dc, da.T @ rows(x), da.T @ rows(h[:-1]), db, db
+        dw_hr = None if w_hr is None else rows(dh[1:]).T @ rows(gates[:, :, 3 * H :] * tanh_c)
+        return dx, dh[0], dc, da.T @ rows(x), da.T @ rows(h[:-1]), db, db, dw_hr
 
 
 class GRUFunction(Function):

@@ -19,7 +19,7 @@ from rnnbook.pytorch.layer import RecurrentLayer
 
 
 class GRU(RecurrentLayer):
-    """The GRU; takes, returns and stores what ``torch.nn.GRU(batch_first=True)`` does.
+    """The GRU; takes, returns and stores what ``torch.nn.GRU`` does.
 
         n_t = tanh(W_in x_t + b_in + r_t * (W_hn h_{t-1} + b_hn))
         h_t = (1 - z_t) * n_t + z_t * h_{t-1}
@@ -29,7 +29,7 @@ class GRU(RecurrentLayer):
         hidden_size: H.
         num_layers: L, each reading the outputs of the one before.
         bias: whether there are ``b_ih`` and ``b_hh``.
-        batch_first: True.
+        batch_first: whether x and output are (B, T, ...), or (T, B, ...), as is torch's default.
         dropout: the share of each layer's outputs, but the last one's, dropped in training.
         bidirectional: read every sequence from its end as well.
         device: where the parameters live.

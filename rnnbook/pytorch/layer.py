@@ -2,6 +2,8 @@
 
     x (B, T, D) or packed, state0  ->  output (B, T, H * directions) or packed, state
 
+with ``batch_first=False`` (T, B, D) and (T, B, H * directions), as is torch's default.
+
 A layer is a loop over time. The loops stand in ``recurrent_layer.py``, ``lstm.py`` and ``gru.py``,
 each beside its equations; this file brings the sequences to them. Inside, time comes first:
 
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnbook.checks import check_between, check_positive, check_shape
+from rnnbook.checks import check_between, check_bool, check_positive, check_shape, check_whole
 
 State = Tensor | tuple[Tensor, ...]
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -25,6 +27,8 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class RecurrentLayer(nn.Module):
     """Stacks one loop over layers and directions; arguments and results are those of torch.nn.
 
+    One default differs: ``batch_first`` is True. Parameters have torch's names, shapes and order.
+
     A subclass names its ``blocks`` and ``state_names`` and supplies the loop of one layer and
     direction:
 
@@ -32,14 +36,17 @@ class RecurrentLayer(nn.Module):
 
     where ``weights`` are ``weight_ih`` (G * H, D), ``weight_hh`` (G * H, H), ``bias_ih`` and
     ``bias_hh`` (G * H,). States other than h may be a list of T tensors (B, H): mostly the last one
-    alone is wanted.
+    alone is wanted. One that sets ``proj_size`` P before this class's ``__init__`` has P numbers
+    instead of H in h, and ``weight_hr`` (P, H) after the other weights.
 
-    Raises ``ValueError`` for sizes below one, a ``dropout`` outside 0 ... 1, and for
-    ``batch_first=False``: here the batch is always the first axis.
+    Raises ``ValueError`` for sizes below one, a ``dropout`` outside 0 ... 1, a ``proj_size``
+    outside 0 ... H - 1, and ``bias``, ``batch_first`` or ``bidirectional`` neither True nor
+    False.
     """
 
     blocks: int
     state_names: tuple[str, ...] = ("h",)
+    proj_size: int = 0
     weight_ih_l0: nn.Parameter
 
     def __init__(
@@ -57,11 +64,11 @@ class RecurrentLayer(nn.Module):
         check_positive("input_size", input_size)
         check_positive("hidden_size", hidden_size)
         check_positive("num_layers", num_layers)
+        check_bool("bias", bias)
+        check_bool("batch_first", batch_first)
         check_between("dropout", dropout, 0, 1)
-        if not batch_first:
-            raise ValueError(
-                f"batch_first must be True: {type(self).__name__} takes the batch first, got False."
-            )
+        check_bool("bidirectional", bidirectional)
+        check_whole("proj_size", self.proj_size, 0, hidden_size - 1)
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
@@ -74,15 +81,39 @@ class RecurrentLayer(nn.Module):
             for k in range(num_layers)
             for reverse in ("", "_reverse")[: self.directions]
         ]
-        rows = self.blocks * hidden_size
+        rows, shown = self.blocks * hidden_size, self._state_sizes[0]
         for i, suffix in enumerate(self._suffixes):
-            size = input_size if i < self.directions else hidden_size * self.directions
-            shapes = ((rows, size), (rows, hidden_size), (rows,), (rows,))
-            for name, shape in zip(WEIGHTS, shapes, strict=True):
-                if bias or name.startswith("weight"):
-                    empty = torch.empty(shape, device=device, dtype=dtype)
-                    self.register_parameter(name + suffix, nn.Parameter(empty))
+            size = input_size if i < self.directions else shown * self.directions
+            shapes: dict[str, tuple[int, ...]] = {"bias_ih": (rows,), "bias_hh": (rows,)}
+            shapes |= {"weight_ih": (rows, size), "weight_hh": (rows, shown)}
+            shapes |= {"weight_hr": (shown, hidden_size)}
+            for name in self._weight_names:
+                empty = torch.empty(shapes[name], device=device, dtype=dtype)
+                self.register_parameter(name + suffix, nn.Parameter(empty))
         self.reset_parameters()
+
+    @property
+    def _weight_names(self) -> tuple[str, ...]:
+        """What one layer and direction has, in torch's order."""
+        names = WEIGHTS if self.bias else WEIGHTS[:2]
+        return (*names, "weight_hr") if self.proj_size else names
+
+    @property
+    def _state_sizes(self) -> list[int]:
+        """How many numbers each of the states has: h is what a projection makes smaller."""
+        sizes = [self.hidden_size] * len(self.state_names)
+        return [self.proj_size or self.hidden_size, *sizes[1:]]
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction, as ``torch.nn`` lists them."""
+        return [
+            [getattr(self, name + suffix) for name in self._weight_names]
+            for suffix in self._suffixes
+        ]
+
+    def flatten_parameters(self) -> None:
+        """Nothing: torch lays weights out anew for cuDNN here, which does not run these layers."""
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """torch's initialization: every number uniform between ``+-1 / sqrt(H)``."""
@@ -94,20 +125,24 @@ class RecurrentLayer(nn.Module):
         """Run over ``x`` from ``state``.
 
         Args:
-            x: (B, T, D), (T, D) for a single sequence, or a ``PackedSequence``.
+            x: (B, T, D), with ``batch_first=False`` (T, B, D); (T, D) for a single sequence, or a
+                ``PackedSequence``.
             state: the initial state, (L * directions, B, H) each, without B for a single sequence;
-                zeros if None. ``h`` for RNN and GRU, the pair ``(h, c)`` for the LSTM.
+                zeros if None. ``h`` for RNN and GRU, the pair ``(h, c)`` for the LSTM. With a
+                projection, h has P numbers and not H, here and in the output.
 
         Returns:
-            ``output`` (B, T, H * directions), packed if ``x`` was, and ``state``, each sequence's
-            own final state: for the backward direction, the one at its first step.
+            ``output`` (B, T, H * directions), its axes in the order of those of ``x``, packed if
+            ``x`` was; and ``state``, each sequence's own final state: for the backward direction,
+            the one at its first step.
 
         Raises:
             ValueError: a wrong rank, feature size or dtype of the input, a state of the wrong
                 shape, dtype or kind. Unlike ``rnnbook.scratch`` it does not look for NaN: on a
                 GPU to look is to wait.
         """
-        sequences = open_sequences(x, self.input_size, self.weight_ih_l0.dtype)
+        dtype = self.weight_ih_l0.dtype
+        sequences = open_sequences(x, self.input_size, dtype, self.batch_first)
         starts = self._states(state, sequences)
         output, finals = self._stack(sequences.x, starts, sequences.lengths)
         state = tuple(sequences.close_state(final) for final in finals)
@@ -117,8 +152,8 @@ class RecurrentLayer(nn.Module):
         """All layers and directions: ``x`` (T, B, D) -> output (T, B, H * directions), finals."""
         finals: list[list[Tensor]] = [[] for _ in starts]
         for layer in range(self.num_layers):
-            if layer and self.dropout:
-                x = F.dropout(x, self.dropout, self.training)
+            if layer and self.dropout and self.training:
+                x = drop(x, self.dropout, lengths)
             outputs = []
             for direction in range(self.directions):
                 i = layer * self.directions + direction
@@ -134,34 +169,34 @@ class RecurrentLayer(nn.Module):
         raise NotImplementedError
 
     def _weights(self, i: int) -> tuple[Tensor, ...]:
-        """The four arrays of one layer and direction; zeros where it has no bias."""
-        suffix = self._suffixes[i]
+        """The arrays of one layer and direction; zeros where it has no bias."""
+        w_ih, w_hh, *others = (getattr(self, n + self._suffixes[i]) for n in self._weight_names)
         if self.bias:
-            return tuple(getattr(self, name + suffix) for name in WEIGHTS)
-        w_ih, w_hh = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
+            return w_ih, w_hh, *others
         zeros = w_hh.new_zeros(len(w_hh))
-        return w_ih, w_hh, zeros, zeros
+        return w_ih, w_hh, zeros, zeros, *others
 
     def _states(self, state: State | None, sequences: "Sequences") -> list[Tensor]:
         """``state`` as a list of tensors (L * directions, B, H)."""
         rows, batch = len(self._suffixes), sequences.x.shape[1]
-        dtype = self.weight_ih_l0.dtype
         if state is None:
-            zeros = sequences.x.new_zeros(rows, batch, self.hidden_size)
-            return [zeros] * len(self.state_names)
+            return [sequences.x.new_zeros(rows, batch, size) for size in self._state_sizes]
         parts = state if isinstance(state, tuple | list) else (state,)
         if len(parts) != len(self.state_names):
             kind = f"the pair ({', '.join(self.state_names)})" if len(self.state_names) > 1 else "h"
             raise ValueError(f"state must be {kind}, got {len(parts)} of them.")
-        for name, part in zip(self.state_names, parts, strict=True):
-            sequences.check_state(f"state {name}", part, rows, self.hidden_size, dtype)
+        dtype = self.weight_ih_l0.dtype
+        for name, part, size in zip(self.state_names, parts, self._state_sizes, strict=True):
+            sequences.check_state(f"state {name}", part, rows, size, dtype)
         return [sequences.open_state(part) for part in parts]
 
     def extra_repr(self) -> str:
         said = [f"{self.input_size}, {self.hidden_size}"]
         for name, usual in [
+            ("proj_size", 0),
             ("num_layers", 1),
             ("bias", True),
+            ("batch_first", True),
             ("dropout", 0.0),
             ("bidirectional", False),
         ]:
@@ -177,6 +212,7 @@ class Sequences(NamedTuple):
     lengths: Tensor | None  # (B,) where they came packed
     packed: PackedSequence | None
     single: bool  # one sequence, without the axis B
+    batch_first: bool  # as they came, where they came neither packed nor single
 
     def close(self, output: Tensor) -> Tensor | PackedSequence:
         """``output`` (T, B, F) in the form in which ``x`` came."""
@@ -184,7 +220,9 @@ class Sequences(NamedTuple):
             data = pack_padded_sequence(output, self.lengths.cpu()).data
             _, sizes, order, back = self.packed
             return PackedSequence(data, sizes, order, back)
-        return output.squeeze(1) if self.single else output.transpose(0, 1)
+        if self.single:
+            return output.squeeze(1)
+        return output.transpose(0, 1) if self.batch_first else output
 
     def check_state(self, name: str, state, rows: int, hidden_size: int, dtype) -> None:
         """Raise ``ValueError`` unless ``state`` fits these sequences and weights of ``dtype``."""
@@ -206,8 +244,10 @@ class Sequences(NamedTuple):
         return state if back is None else state.index_select(1, back)
 
 
-def open_sequences(x: Tensor | PackedSequence, input_size: int, dtype: torch.dtype) -> Sequences:
-    """``x`` (B, T, D), (T, D) or packed -> :class:`Sequences`, with time first.
+def open_sequences(
+    x: Tensor | PackedSequence, input_size: int, dtype: torch.dtype, batch_first: bool = True
+) -> Sequences:
+    """``x`` (B, T, D), or (T, B, D), (T, D) or packed -> :class:`Sequences`, with time first.
 
     Raises ``ValueError`` for another rank, feature size or dtype.
     """
@@ -215,12 +255,16 @@ def open_sequences(x: Tensor | PackedSequence, input_size: int, dtype: torch.dty
         check_tensor("x.data", x.data, ("N", input_size), dtype)
         # Without their indices the sequences stay in the packed order, the longest first.
         padded, lengths = pad_packed_sequence(PackedSequence(x.data, x.batch_sizes))
-        return Sequences(padded, lengths.to(padded.device), x, False)
+        return Sequences(padded, lengths.to(padded.device), x, False, batch_first)
     if getattr(x, "ndim", None) == 2:
         check_tensor("x", x, ("T", input_size), dtype)
-        return Sequences(x.unsqueeze(1), None, None, True)
-    check_tensor("x", x, ("B", "T", input_size), dtype)
-    return Sequences(x.transpose(0, 1), None, None, False)
+        return Sequences(x.unsqueeze(1), None, None, True, batch_first)
+    # As torch.nn, no sequences at all are let through: no letter stands for a size of 0.
+    none = getattr(x, "ndim", None) == 3 and not x.shape[0 if batch_first else 1]
+    batch = 0 if none else "B"
+    axes = (batch, "T") if batch_first else ("T", batch)
+    check_tensor("x", x, (*axes, input_size), dtype)
+    return Sequences(x.transpose(0, 1) if batch_first else x, None, None, False, batch_first)
 
 
 def check_tensor(name: str, value, shape: tuple, dtype: torch.dtype) -> None:
@@ -233,6 +277,16 @@ def check_tensor(name: str, value, shape: tuple, dtype: torch.dtype) -> None:
     check_shape(name, value, shape)
     if value.dtype != dtype and not torch.is_autocast_enabled(value.device.type):
         raise ValueError(f"{name} must have dtype {dtype} to fit the weights, got {value.dtype}.")
+
+
+def drop(x: Tensor, share: float, lengths: Tensor | None) -> Tensor:
+    """``x`` (T, B, F) without a ``share`` of its numbers, drawn as torch draws them: in the order
+    of the packed data, and none beyond a sequence's end.
+    """
+    if lengths is None:
+        return F.dropout(x, share)
+    within = torch.arange(len(x), device=x.device)[:, None] < lengths  # (T, B)
+    return torch.zeros_like(x).masked_scatter(within[:, :, None], F.dropout(x[within], share))
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -6,19 +6,20 @@ Schmidhuber & Cummins (2000).
     g_t = tanh   (W_ig x_t + b_ig + W_hg h_{t-1} + b_hg)      candidate
     o_t = sigmoid(W_io x_t + b_io + W_ho h_{t-1} + b_ho)      output gate
     c_t = f_t * c_{t-1} + i_t * g_t
-    h_t = o_t * tanh(c_t)
+    h_t = o_t * tanh(c_t)                 or, with a projection, W_hr (o_t * tanh(c_t))
 
     T steps, B batch, D input, H hidden
     The four blocks lie in the weight matrices in the order i, f, g, o.
 """
 
 import torch
+from torch.nn import functional as F
 
 from rnnbook.pytorch.layer import RecurrentLayer
 
 
 class LSTM(RecurrentLayer):
-    """The LSTM; takes, returns and stores what ``torch.nn.LSTM(batch_first=True)`` does.
+    """The LSTM; takes, returns and stores what ``torch.nn.LSTM`` does.
 
         c_t = f_t * c_{t-1} + i_t * g_t        h_t = o_t * tanh(c_t)
 
@@ -27,17 +28,18 @@ class LSTM(RecurrentLayer):
         hidden_size: H.
         num_layers: L, each reading the outputs of the one before.
         bias: whether there are ``b_ih`` and ``b_hh``.
-        batch_first: True.
+        batch_first: whether x and output are (B, T, ...), or (T, B, ...), as is torch's default.
         dropout: the share of each layer's outputs, but the last one's, dropped in training.
         bidirectional: read every sequence from its end as well.
-        proj_size: 0; torch's projected LSTM is not supported.
+        proj_size: P < H, the numbers that h has after a projection, W_hr (P, H); 0 for none.
         device: where the parameters live.
         dtype: of the parameters.
 
     The state is the pair ``(h, c)``.
     Call and errors: :meth:`~rnnbook.pytorch.layer.RecurrentLayer.forward`.
     Source: Hochreiter & Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber & Cummins
-    (2000), Learning to forget.
+    (2000), Learning to forget; the projection: Sak, Senior & Beaufays (2014), Long Short-Term
+    Memory Recurrent Neural Network Architectures for Large Scale Acoustic Modeling.
     """
 
     blocks = 4
@@ -56,8 +58,7 @@ class LSTM(RecurrentLayer):
         device=None,
         dtype: torch.dtype | None = None,
     ):
-        if proj_size:
-            raise ValueError(f"proj_size must be 0: no projection here, got {proj_size!r}.")
+        self.proj_size = proj_size
         super().__init__(
             input_size,
             hidden_size,
@@ -71,7 +72,7 @@ class LSTM(RecurrentLayer):
         )
 
     def _loop(self, weights, x, h, c):
-        w_ih, w_hh, b_ih, b_hh = weights
+        w_ih, w_hh, b_ih, b_hh, *w_hr = weights
         w, b = torch.cat([w_ih, w_hh], dim=1).T, b_ih + b_hh  # (D + H, 4H), (4H,)
         hs, cs = [], []
         for x_t in x.unbind():  # (B, D)
@@ -83,6 +84,9 @@ class LSTM(RecurrentLayer):
             c = f * c + i * g  # (B, H)
             # h_t = o_t * tanh(c_t)
             h = o * c.tanh()  # (B, H)
+            if w_hr:
+                # h_t = W_hr (o_t * tanh(c_t))
+                h = F.linear(h, *w_hr)  # (B, P)
             hs.append(h)
             cs.append(c)
         return torch.stack(hs), cs  # (T, B, H), and T times (B, H)

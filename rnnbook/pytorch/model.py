@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnbook.checks import check_choice, check_lengths
+from rnnbook.checks import check_choice, check_lengths, check_shape
 
 
 class SequenceModel(nn.Module):
@@ -19,7 +19,8 @@ class SequenceModel(nn.Module):
     both, side by side: the backward direction's is the one that has read everything, while its
     output at the last step has seen that step alone. The names of the ``state_dict`` are those of
     ``params`` in :class:`rnnbook.scratch.model.SequenceModel`: ``rnn.``, ``head.``, ``embedding.``.
-    Raises ``ValueError`` for another ``many_to``.
+    Raises ``ValueError`` for another ``many_to``, a ``layer`` that is none (a cell, say), and one
+    that takes time first, which would run over the batch without a word.
     """
 
     def __init__(
@@ -31,6 +32,13 @@ class SequenceModel(nn.Module):
         embedding: nn.Module | None = None,
     ):
         check_choice("many_to", many_to, ("one", "many"))
+        kind = type(layer).__name__
+        if not hasattr(layer, "bidirectional"):
+            raise ValueError(
+                f"layer must be a recurrent layer of rnnbook.pytorch or torch.nn, got {kind}."
+            )
+        if not getattr(layer, "batch_first", True):
+            raise ValueError(f"layer must take the batch first, got {kind} with batch_first=False.")
         super().__init__()
         if embedding is not None:
             self.embedding = embedding
@@ -40,8 +48,12 @@ class SequenceModel(nn.Module):
         """``x`` (B, T, D), or (B, T) with an embedding -> prediction (B, K) or (B, T, K).
 
         ``lengths`` (B,) is each sequence's number of steps; all T if None. Beyond a sequence's end
-        the head sees zeros. Raises ``ValueError`` for lengths outside 1 ... T.
+        the head sees zeros. Raises ``ValueError`` for lengths outside 1 ... T, for an ``x`` of
+        another rank and for a linear head of another size than the layer's output.
         """
+        rank = 2 if hasattr(self, "embedding") else 3
+        if getattr(x, "ndim", None) != rank:  # a layer would take (T, D) for a single sequence
+            check_shape("x", x, ("B", "T", "D")[:rank])
         if hasattr(self, "embedding"):
             x = self.embedding(x)
         if lengths is None:
@@ -51,6 +63,7 @@ class SequenceModel(nn.Module):
             packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
             packed, _ = self.rnn(packed)
             output, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        self._check_head(output.shape[2])
         return self.head(output if self.many_to == "many" else self._last(output, lengths))
 
     def _last(self, output: Tensor, lengths: Tensor | None) -> Tensor:
@@ -59,5 +72,13 @@ class SequenceModel(nn.Module):
         end = output[torch.arange(len(output)), final]
         if not self.rnn.bidirectional:
             return end
-        H = self.rnn.hidden_size
+        H = output.shape[2] // 2  # a projection makes it smaller than hidden_size
         return torch.cat([end[:, :H], output[:, 0, H:]], dim=1)  # backward: it ends at the start
+
+    def _check_head(self, size: int) -> None:
+        """Raise ``ValueError`` where the head says how many numbers it takes, and it is not F."""
+        wanted = getattr(self.head, "in_features", None) or size  # LazyLinear does not know yet
+        if wanted != size:
+            raise ValueError(
+                f"head must have in_features {size}, the layer's output, got {wanted}."
+            )

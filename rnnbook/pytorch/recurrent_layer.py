@@ -14,7 +14,7 @@ from rnnbook.pytorch.layer import RecurrentLayer
 
 
 class RNN(RecurrentLayer):
-    """The recurrent layer; takes, returns and stores what ``torch.nn.RNN(batch_first=True)`` does.
+    """The recurrent layer; takes, returns and stores what ``torch.nn.RNN`` does.
 
         h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
 
@@ -24,7 +24,7 @@ class RNN(RecurrentLayer):
         num_layers: L, each reading the outputs of the one before.
         nonlinearity: "tanh" or "relu".
         bias: whether there are ``b_ih`` and ``b_hh``.
-        batch_first: True.
+        batch_first: whether x and output are (B, T, ...), or (T, B, ...), as is torch's default.
         dropout: the share of each layer's outputs, but the last one's, dropped in training.
         bidirectional: read every sequence from its end as well.
         device: where the parameters live.
