@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnbook.checkpoint import write_atomically
-from rnnbook.checks import check_choice, check_finite, check_keys, check_shape
+from rnnbook.checks import as_array, check_choice, check_finite, check_keys, check_shape
 
 ORDERS = {
     "RNN": {"torch": "h", "keras": "h", "onnx": "h"},
@@ -45,9 +45,12 @@ Params = dict[str, np.ndarray]
 
 
 def get_params(model) -> Params:
-    """A copy of all weights of a ``rnnbook.scratch`` layer or model, or of a torch module."""
+    """A copy of all weights of a ``rnnbook.scratch`` layer or model, or of a torch module.
+
+    Weights in bfloat16, which NumPy lacks, come as float32.
+    """
     if _is_torch(model):
-        return {name: t.detach().cpu().numpy().copy() for name, t in model.state_dict().items()}
+        return {name: as_array(t).copy() for name, t in model.state_dict().items()}
     return {name: array.copy() for name, array in model.params.items()}
 
 

@@ -35,7 +35,11 @@ def test_mse(shape, seed):
 @given(shape=shapes, delta=st.sampled_from([0.3, 1.0, 2.5]), seed=st.integers(0, 9))
 def test_huber(shape, delta, seed):
     p, y = 2 * np.random.default_rng(seed).standard_normal((2, *shape))
-    check(lambda p: huber(p, y, delta), lambda p: F.huber_loss(p, torch.tensor(y), delta=delta), p)
+    check(
+        lambda p: huber(p, y, delta=delta),
+        lambda p: F.huber_loss(p, torch.tensor(y), delta=delta),
+        p,
+    )
 
 
 @given(shape=shapes, classes=st.integers(2, 5), seed=st.integers(0, 9), masked=st.booleans())
