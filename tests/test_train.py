@@ -18,7 +18,7 @@ import pytest
 
 import rnnbook.checkpoint
 from rnnbook import tasks
-from rnnbook.checkpoint import load_tree, save_tree, write_atomically
+from rnnbook.checkpoint import load_tree, save_tree
 from rnnbook.scratch import losses, optim, schedules
 from rnnbook.scratch.embedding import Embedding
 from rnnbook.scratch.gru import GRU
@@ -79,6 +79,7 @@ def train(family, epochs=5, *, wrap=lambda loss: loss, parts=None, **options):
     """One run; everything that ``fit`` does is switched on."""
     model, loss, optimizer = parts or make(family)
     data, validation = problem()
+    data = options.pop("data", data)
     settings = {
         "validation": validation,
         "rng": np.random.default_rng(3),
@@ -166,9 +167,210 @@ def test_best_weights_are_restored_and_patience_stops(family):
 def test_learning_rate_is_given_back(family):
     parts = make(family)
     train(family, 2, parts=parts, schedule=schedules.cosine(8))
-    optimizer = parts[2]
-    rate = optimizer.lr if family == "scratch" else optimizer.param_groups[0]["lr"]
-    assert rate == 0.01
+    assert rate_of(parts[2]) == 0.01
+
+
+def rate_of(optimizer):
+    return optimizer.param_groups[0]["lr"] if hasattr(optimizer, "param_groups") else optimizer.lr
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_learning_rate_and_mode_are_given_back_after_an_error(family):
+    parts = make(family)
+    parts[0].eval()
+
+    def wrap(loss):
+        return lambda p, y: (_ for _ in ()).throw(KeyboardInterrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(family, 2, parts=parts, wrap=wrap, schedule=lambda step: 0.5)
+    assert rate_of(parts[2]) == 0.01
+    assert modes(parts[0]) == {False}
+
+
+def modes(model):
+    """Of every part."""
+    if hasattr(model, "modules"):
+        return {module.training for module in model.modules()}
+    rnn = model.rnn
+    parts = [model, rnn, *rnn.layers, *rnn.between, model.head]
+    return {part.training for part in parts}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_stays_what_it_was(family, training):
+    parts = make(family)
+    parts[0].train(training)
+    seen = []
+
+    def wrap(loss):
+        return lambda p, y: (seen.append(parts[0].training), loss(p, y))[1]
+
+    train(family, 1, parts=parts, wrap=wrap)
+    assert seen == [True] * 4 + [False] * 2  # steps, then validation
+    assert modes(parts[0]) == {training}
+    evaluate(parts[0], problem()[1], loss=parts[1])
+    assert modes(parts[0]) == {training}
+    with pytest.raises(ZeroDivisionError):
+        evaluate(parts[0], problem()[1], loss=lambda p, y: 1 / 0)
+    assert modes(parts[0]) == {training}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_part_keeps_a_mode_of_its_own(family):
+    model, loss, optimizer = make(family)
+    dropout = model.dropout if family == "torch" else model.rnn.between[0]
+    dropout.eval()
+    evaluate(model, problem()[0], loss=loss)
+    train(family, 1, parts=(model, loss, optimizer))
+    assert not dropout.training
+    assert modes(model) == {True, False}
+
+
+# Frozen parameters
+
+
+def frozen_run(family, how, **options):
+    """All but the head are frozen; ``how`` says in which way."""
+    model, loss, _ = make(family)
+    if family == "scratch":
+        moved = {
+            "part": model.head.params,
+            "names": {name: p for name, p in model.params.items() if name.startswith("head")},
+            "other names": {"w": model.params["head.weight"], "b": model.params["head.bias"]},
+        }[how]
+        optimizer = optim.Adam(moved, lr=0.01)
+    else:
+        import torch
+
+        if how == "requires_grad":
+            model.rnn.requires_grad_(False)
+        moved = model.parameters() if how == "requires_grad" else model.head.parameters()
+        optimizer = torch.optim.Adam(moved, lr=0.01)
+    return train(family, parts=(model, loss, optimizer), **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_optimizer_of_some_parameters_leaves_the_others(family, tmp_path):
+    before = weights(make(family)[0])
+    ways = {"scratch": ["part", "names", "other names"], "torch": ["part", "requires_grad"]}[family]
+    runs = [frozen_run(family, how) for how in ways]
+    for model, history in runs:
+        found = weights(model)
+        assert {n for n in before if not np.array_equal(before[n], found[n])} == {
+            "head.weight",
+            "head.bias",
+        }
+        assert equal(found, weights(runs[0][0]))
+        assert history == runs[0][1]
+    assert min(runs[0][1].loss[:4]) > min(runs[0][1].loss)  # and something was learned
+    frozen_run(family, ways[0], epochs=2, checkpoint=tmp_path / "run.npz")
+    resumed = frozen_run(family, ways[0], checkpoint=tmp_path / "run.npz", resume=True)
+    assert equal(weights(resumed[0]), weights(runs[0][0]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_parameters_have_no_part_in_the_norm(family):
+    """By hand: the first step's norm is that of the head's gradients."""
+    _, history = frozen_run(family, "part", epochs=1)
+    model, loss, _ = make(family)  # from here on dropout draws what it drew in the run
+    index = np.random.default_rng(3).permutation(50)[:16]
+    batch = problem()[0].take(index)
+    if family == "scratch":
+        model.backward(loss(model.forward(batch.x), batch.target)[1])
+        squares = [np.sum(g**2) for g in model.head.grads.values()]
+    else:
+        import torch
+
+        loss(model(torch.tensor(batch.x).float()), torch.tensor(batch.target).float()).backward()
+        squares = [float((p.grad**2).sum()) for p in model.head.parameters()]
+    assert history.gradient_norm[0] == pytest.approx(math.sqrt(sum(squares)), rel=1e-5)
+
+
+# What torch has besides: half precision, rates that are tensors, optimizers that ask again
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_trains_and_resumes_bit_for_bit(dtype, tmp_path):
+    import torch
+
+    from rnnbook.convert import copy_weights, get_params
+
+    def parts(seed):
+        model, loss, _ = make("torch", seed=seed)
+        model = model.to(getattr(torch, dtype))
+        return model, loss, torch.optim.Adam(model.parameters(), lr=0.01, eps=1e-4)
+
+    whole, history = train("torch", 4, parts=parts(0))
+    assert history.train_loss[-1] < history.train_loss[0]
+    train("torch", 2, parts=parts(0), checkpoint=tmp_path / "run.npz")
+    options = {"checkpoint": tmp_path / "run.npz", "resume": True}
+    again, resumed = train("torch", 4, parts=parts(9), **options)
+    assert resumed == history
+    assert all(map(torch.equal, whole.parameters(), again.parameters()))
+    assert {p.dtype for p in again.parameters()} == {getattr(torch, dtype)}
+    other, loss, _ = make("torch")
+    with pytest.raises(ValueError, match=rf"torch\.{dtype}, .* where this has torch\.float32"):
+        train(
+            "torch",
+            4,
+            parts=(other, loss, torch.optim.Adam(other.parameters(), 0.01, eps=1e-4)),
+            **options,
+        )
+
+    copy = make("torch")[0]
+    copy_weights(whole, copy)
+    for name, array in get_params(whole).items():
+        np.testing.assert_array_equal(array, copy.state_dict()[name])
+    back = parts(7)[0]
+    copy_weights(copy, back)
+    assert all(map(torch.equal, whole.parameters(), back.parameters()))
+
+
+def test_an_epsilon_that_is_zero_in_float16_is_told_before_the_first_step():
+    import torch
+
+    model, loss, _ = make("torch")
+    optimizer = torch.optim.Adam(model.half().parameters())
+    with pytest.raises(ValueError, match=r"eps must be above 0 in torch\.float16 too, got 1e-08"):
+        train("torch", 1, parts=(model, loss, optimizer))
+
+
+def test_a_rate_that_is_a_tensor_is_a_rate(tmp_path):
+    import torch
+
+    def parts(seed, tensor=True):
+        model, loss, _ = make("torch", seed=seed)
+        lr = torch.tensor(0.01) if tensor else float(torch.tensor(0.01))
+        return model, loss, torch.optim.Adam(model.parameters(), lr=lr)
+
+    expected, history = train("torch", 4, parts=parts(0, tensor=False))
+    held = parts(0)
+    file = tmp_path / "run.npz"
+    train("torch", 2, parts=held, checkpoint=file)
+    assert torch.equal(rate_of(held[2]), torch.tensor(0.01))
+    again, resumed = train("torch", 4, parts=parts(3), checkpoint=file, resume=True)
+    for name in ("loss", "rate_factor"):
+        np.testing.assert_allclose(getattr(resumed, name), getattr(history, name), rtol=1e-5)
+    for name, array in weights(again).items():
+        np.testing.assert_allclose(array, weights(expected)[name], atol=1e-6)
+
+
+def test_an_optimizer_that_asks_for_the_loss_again_is_told():
+    import torch
+
+    model, loss, _ = make("torch")
+    optimizer = torch.optim.LBFGS(model.parameters())
+    with pytest.raises(ValueError, match="optimizer must take its step along .*, got LBFGS, which"):
+        train("torch", 1, parts=(model, loss, optimizer))
+
+
+def test_a_model_without_parameters_is_evaluated():
+    import torch
+
+    model, data = torch.nn.Flatten(), Batch(np.ones((3, 2, 2)), np.zeros((3, 4)))
+    assert evaluate(model, data, loss=torch.nn.functional.mse_loss) == 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -474,43 +676,6 @@ def test_checkpoints_need_no_pickle(tmp_path):
         train(family, 1, checkpoint=tmp_path / family)
         with np.load(tmp_path / family, allow_pickle=False) as file:
             assert all(file[name].dtype.kind in "biufc" for name in file.files)
-
-
-def test_a_tree_comes_back_to_the_last_bit(tmp_path):
-    tree = {
-        "a": [1, 0.1 + 0.2, None, True, "é", math.inf],
-        0: {"t": (1, [2, (3,)]), "empty": {}, "big": 2**127 + 1},
-        "arrays": [np.arange(3), np.float32([[0.1]]), np.zeros((0, 2)), np.array(7)],
-        "number": np.float64(1 / 3),
-    }
-    save_tree(tmp_path / "tree.npz", tree)
-    back = load_tree(tmp_path / "tree.npz")
-    arrays, tree_arrays = back.pop("arrays"), tree.pop("arrays")
-    assert back == tree
-    assert isinstance(back[0]["t"][1][1], tuple)
-    for array, expected in zip(arrays, tree_arrays, strict=True):
-        assert array.dtype == expected.dtype
-        np.testing.assert_array_equal(array, expected)
-
-
-@pytest.mark.parametrize("bad", [object(), {1, 2}, np.array([object()])])
-def test_what_is_no_tree_is_refused_before_writing(bad, tmp_path):
-    with pytest.raises(TypeError, match="tree must hold"):
-        save_tree(tmp_path / "tree.npz", {"x": bad})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    file = tmp_path / "file"
-    write_atomically(file, b"old")
-
-    def fail(source, destination):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(rnnbook.checkpoint.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(file, b"new")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
