@@ -41,8 +41,8 @@ SAME = {
 @pytest.mark.parametrize("kind", SAME)
 def test_training_on_it_is_training_on_arrays(kind, family):
     batch = SAME[kind](problem()[0])
-    _, expected = train(family, 2)
-    _, history = train(family, 2, data=batch)
+    _, expected = train(family, 2, validation=problem()[0])
+    _, history = train(family, 2, data=batch, validation=batch)  # which is taken in slices
     assert history == expected
 
 
@@ -236,8 +236,8 @@ def test_nothing_that_counts_is_told():
         fit(model, Batch(x, target, mask=nowhere), **settings)
     nowhere[3:] = real[3:]
     partly = Batch(x, target, lengths, nowhere)
-    with pytest.raises(ValueError, match="got sequence 0 without one and minibatches of 2"):
-        fit(model, partly, batch_size=18, **settings)
+    with pytest.raises(ValueError, match="got sequence 0 without one and minibatches of 3"):
+        fit(model, partly, batch_size=17, **settings)
     fit(model, partly, batch_size=10, **settings)  # seven count in every ten at least
     expected = evaluate(model, partly, loss=losses.mse)
     assert evaluate(model, partly, loss=losses.mse, batch_size=1) == pytest.approx(expected)

@@ -215,6 +215,14 @@ def test_functions_have_names():
     assert named(lambda p: p * 1.0) != named(lambda p: p * 2.0)
 
 
+def test_parameters_that_require_no_gradient_are_frozen_ones(tmp_path):
+    train("torch", 2, checkpoint=tmp_path / "run.npz")
+    parts = make("torch", seed=1)
+    parts[0].head.bias.requires_grad_(False)
+    message = "model's head.bias .* of the optimizer where this has .*, not moved"
+    refused(tmp_path / "run.npz", "torch", message, parts=parts)
+
+
 # What cannot be a checkpoint
 
 

@@ -228,6 +228,24 @@ def test_each_part_keeps_a_mode_of_its_own(family):
     assert modes(model) == {True, False}
 
 
+def test_a_model_that_does_not_tell_its_mode_is_left_in_training():
+    class Model:
+        def __init__(self):
+            self.params, self.grads, self.switched = {"w": np.ones((2, 1))}, {}, []
+
+        def forward(self, x):
+            return x[:, 0] @ self.params["w"]
+
+        def backward(self, dprediction): ...
+
+        def train(self, mode):
+            self.switched.append(mode)
+
+    model = Model()
+    evaluate(model, problem()[0], loss=losses.mse)
+    assert model.switched == [False, True]
+
+
 # Frozen parameters
 
 
@@ -286,6 +304,22 @@ def test_frozen_parameters_have_no_part_in_the_norm(family):
         loss(model(torch.tensor(batch.x).float()), torch.tensor(batch.target).float()).backward()
         squares = [float((p.grad**2).sum()) for p in model.head.parameters()]
     assert history.gradient_norm[0] == pytest.approx(math.sqrt(sum(squares)), rel=1e-5)
+
+
+def test_gradients_of_frozen_parameters_do_not_pile_up():
+    import torch
+
+    def gradient(epochs):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(2, 3), torch.nn.Flatten(), torch.nn.Linear(18, 1)
+        )
+        optimizer = torch.optim.SGD(model[2].parameters(), lr=0.0)
+        parts = model, torch.nn.functional.mse_loss, optimizer
+        train("torch", epochs, parts=parts, batch_size=50, schedule=None)
+        return model[0].weight.grad
+
+    torch.testing.assert_close(gradient(3), gradient(1))
 
 
 # What torch has besides: half precision, rates that are tensors, optimizers that ask again
@@ -362,7 +396,9 @@ def test_an_optimizer_that_asks_for_the_loss_again_is_told():
 
     model, loss, _ = make("torch")
     optimizer = torch.optim.LBFGS(model.parameters())
-    with pytest.raises(ValueError, match="optimizer must take its step along .*, got LBFGS, which"):
+    with pytest.raises(
+        ValueError, match=r"optimizer must take its step along .*, got LBFGS, which"
+    ):
         train("torch", 1, parts=(model, loss, optimizer))
 
 
