@@ -5,18 +5,26 @@ one npz file: the arrays, and the rest as JSON that refers to them by number. On
 could be torn apart by a kill between them.
 """
 
+import glob
 import io
 import json
 import os
-import threading
-import zipfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from rnnbook.checks import check_keys, check_shape
 
+try:
+    import fcntl
+except ModuleNotFoundError:
+    _POSIX = False
+else:
+    _POSIX = True
 _TREE = "tree"
 
 
@@ -24,21 +32,78 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file so that whoever looks sees the old one or the new one, never a part.
 
     The content goes to a neighbor in the same folder, is forced to disk, and is then renamed,
-    which the operating system does at once or not at all.
+    which the operating system does at once or not at all; then the folder is forced to disk too.
+    Neighbors that a killed writer has left are removed, but for Windows.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Named after the writer, so that two of them never share a neighbor.
-    neighbor = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    _make_folder(path.parent)
+    with _neighbor(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if not _POSIX:
+            file.close()  # Windows renames no open file
+        os.replace(file.name, path)
+    _force_folder(path.parent)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise ``OSError`` unless ``write_atomically`` can write there; makes the folder."""
+    _make_folder(Path(path).parent)
+    with _neighbor(Path(path)):
+        pass
+
+
+@contextmanager
+def _neighbor(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside ``path`` of a name that nobody else has; gone at the end unless renamed.
+
+    Its writer holds a lock on it, which ends with the writer, however that ends: so the ones that
+    are left over can be told, and removed. They are looked for among this machine's alone.
+    """
+    machine = f"{path.name}.{uuid.getnode():012x}-"
+    if _POSIX:
+        for other in path.parent.glob(f"{glob.escape(machine)}*.part"):
+            with suppress(OSError), open(other, "r+b") as left:  # its writer lives, or it is gone
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                other.unlink()
+    file = _locked(path.with_name(f"{machine}{uuid.uuid4().hex}.part"))
     try:
-        with open(neighbor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(neighbor, path)
-    except BaseException:
-        neighbor.unlink(missing_ok=True)
-        raise
+        with file:
+            yield file
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """A new file with a lock on it."""
+    while True:
+        file = open(path, "xb")  # noqa: SIM115 # closed by the caller
+        if not _POSIX:
+            return file
+        with suppress(OSError):  # there are file systems without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():  # else it was taken for a leftover before it was locked
+            return file
+        file.close()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each forced to disk."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _force_folder(each.parent)
+
+
+def _force_folder(folder: Path) -> None:
+    """Force the names in a folder to disk, where the system can: Windows opens no folder."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def save_tree(path: str | Path, tree) -> None:
@@ -47,27 +112,33 @@ def save_tree(path: str | Path, tree) -> None:
     Raises:
         TypeError: where the tree holds anything else, before anything is written.
     """
+    write_atomically(path, tree_content(tree))
+
+
+def tree_content(tree) -> bytes:
+    """What ``save_tree`` writes. Raises ``TypeError`` where the tree holds anything else."""
     arrays: list[np.ndarray] = []
     text = json.dumps(_encode(tree, arrays))
     named: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
     named[_TREE] = np.frombuffer(text.encode(), dtype=np.uint8)
     content = io.BytesIO()
     np.savez(content, **named)
-    write_atomically(path, content.getvalue())
+    return content.getvalue()
 
 
 def load_tree(path: str | Path):
     """Read what ``save_tree`` wrote; equal to it to the last bit.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: where the file is no such tree.
+        OSError: where the file is not there or cannot be read.
+        ValueError: where the file is no such tree, whatever its bytes.
     """
+    content = Path(path).read_bytes()
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return _decode(json.loads(arrays[_TREE].tobytes()), arrays)
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # NumPy, zipfile and json each fail in ways of their own
         raise ValueError(f"{path} must be a file of rnnbook.checkpoint, got another.") from error
 
 
@@ -101,11 +172,13 @@ def _decode(value, arrays: dict[str, np.ndarray]):
         return arrays[str(content)]
     if kind == "tuple":
         return tuple(_decode(item, arrays) for item in content)
-    return {key: _decode(item, arrays) for key, item in content}
+    if kind == "dict":
+        return {key: _decode(item, arrays) for key, item in content}
+    raise ValueError(f"tree must hold arrays, tuples and dicts, got {kind}.")
 
 
 def check_alike(name: str, saved, like) -> None:
-    """Raise ``ValueError`` unless two trees have the same keys, lengths, shapes and generators.
+    """Raise ``ValueError`` unless two trees agree in keys, lengths, shapes, dtypes, generators.
 
     Their numbers may differ, and None in ``like`` stands for anything.
     """
@@ -125,5 +198,5 @@ def check_alike(name: str, saved, like) -> None:
             check_alike(f"{name}[{number}]", saved[number], item)
     elif isinstance(like, np.ndarray):
         check_shape(name, saved, like.shape)
-        if not np.can_cast(saved.dtype, like.dtype, "same_kind"):
-            raise ValueError(f"{name} must fit the dtype {like.dtype}, got {saved.dtype}.")
+        if saved.dtype != like.dtype:
+            raise ValueError(f"{name} must have the dtype {like.dtype}, got {saved.dtype}.")

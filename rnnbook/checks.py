@@ -50,6 +50,18 @@ def real_numbers(name: str, value, dtype) -> np.ndarray:
         return array.astype(dtype, copy=False)
 
 
+def as_array(value):
+    """A torch tensor as an array, in float32 where NumPy lacks its type (bfloat16, float8).
+
+    The array may share the tensor's memory. Whatever is no tensor is returned as it is.
+    """
+    if not hasattr(value, "detach"):
+        return value
+    value = value.detach().cpu()
+    unknown = any(name in str(value.dtype) for name in ("bfloat16", "float8"))
+    return (value.float() if unknown else value).numpy()
+
+
 class NotFiniteError(ValueError):
     """A number is NaN or infinite."""
 

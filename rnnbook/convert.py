@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from rnnbook.checkpoint import write_atomically
-from rnnbook.checks import check_choice, check_finite, check_keys, check_shape
+from rnnbook.checks import as_array, check_choice, check_finite, check_keys, check_shape
 
 ORDERS = {
     "RNN": {"torch": "h", "keras": "h", "onnx": "h"},
@@ -50,10 +50,10 @@ Params = dict[str, np.ndarray]
 def get_params(model) -> Params:
     """A copy of all weights of a ``rnnbook.scratch`` layer or model, or of a torch module.
 
-    What has a dtype that NumPy lacks (bfloat16) comes as float32, which holds all its numbers.
+    Weights in bfloat16, which NumPy lacks, come as float32.
     """
     if _is_torch(model):
-        return {name: _as_array(tensor).copy() for name, tensor in model.state_dict().items()}
+        return {name: as_array(t).copy() for name, t in model.state_dict().items()}
     return {name: array.copy() for name, array in model.params.items()}
 
 
@@ -114,15 +114,6 @@ def _without_effect(name: str, value, own: Mapping[str, Any]) -> bool:
         return False
     _check_numbers(name, value)
     return not value.any()
-
-
-def _as_array(tensor) -> np.ndarray:
-    """``tensor`` in NumPy, as float32 where NumPy has not its dtype."""
-    import torch
-
-    tensor = tensor.detach().cpu()
-    known = tensor.dtype in (torch.float16, torch.float32, torch.float64)
-    return (tensor if known or not tensor.is_floating_point() else tensor.float()).numpy()
 
 
 def _as_tensor(name: str, value, like):

@@ -35,7 +35,11 @@ def test_mse(shape, seed):
 @given(shape=shapes, delta=st.sampled_from([0.3, 1.0, 2.5]), seed=st.integers(0, 9))
 def test_huber(shape, delta, seed):
     p, y = 2 * np.random.default_rng(seed).standard_normal((2, *shape))
-    check(lambda p: huber(p, y, delta), lambda p: F.huber_loss(p, torch.tensor(y), delta=delta), p)
+    check(
+        lambda p: huber(p, y, delta=delta),
+        lambda p: F.huber_loss(p, torch.tensor(y), delta=delta),
+        p,
+    )
 
 
 @given(shape=shapes, classes=st.integers(2, 5), seed=st.integers(0, 9), masked=st.booleans())
@@ -52,6 +56,44 @@ def test_softmax_cross_entropy(shape, classes, seed, masked):
         lambda z: F.cross_entropy(z.reshape(-1, classes), torch.tensor(target.reshape(-1))),
         logits,
     )
+
+
+@given(shape=shapes, seed=st.integers(0, 9), axes=st.integers(1, 3), huge=st.booleans())
+def test_masked_regression_is_that_of_what_counts(shape, seed, axes, huge):
+    rng = np.random.default_rng(seed)
+    p, y = 2 * rng.standard_normal((2, *shape))
+    mask = rng.random(shape[:axes]) < 0.5
+    mask.flat[0] = True
+    y[~mask] = np.nan if huge else 1e300  # nobody looks there
+    chosen, there = torch.tensor(y[mask]), torch.tensor(mask)
+    check(lambda p: mse(p, y, mask), lambda p: F.mse_loss(p[there], chosen), p)
+    theirs = lambda p: F.huber_loss(p[there], chosen, delta=0.7)  # noqa: E731
+    check(lambda p: huber(p, y, mask, delta=0.7), theirs, p)
+    assert not mse(p, y, mask)[1][~mask].any()
+
+
+@pytest.mark.parametrize("loss", [mse, huber])
+def test_a_mask_of_nothing_but_true_changes_nothing(loss):
+    p, y = np.random.default_rng(0).standard_normal((2, 3, 4, 2)).astype(np.float32)
+    expected, gradient = loss(p, y)
+    for shape in ((3,), (3, 4), (3, 4, 2)):
+        found, masked = loss(p, y, np.ones(shape, bool))
+        assert found == pytest.approx(expected, rel=1e-6)
+        assert masked.dtype == np.float32
+        np.testing.assert_array_equal(masked, gradient)
+
+
+@pytest.mark.parametrize("loss", [mse, huber])
+def test_wrong_masks_of_a_regression_are_named(loss):
+    p = np.ones((2, 3))
+    with pytest.raises(ValueError, match=r"mask must have shape \(2, 3\), got \(3, 2\)"):
+        loss(p, p, np.ones((3, 2), bool))
+    with pytest.raises(ValueError, match=r"mask must have shape \(2,\), got \(\)"):
+        loss(p, p, 0.5)
+    with pytest.raises(ValueError, match=r"mask must be an array of bools .* got float64"):
+        loss(p, p, np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"mask must be an array of bools .* got all false"):
+        loss(p, p, np.zeros(2, bool))
 
 
 def test_cross_entropy_of_huge_logits_does_not_overflow():
