@@ -82,6 +82,17 @@ def finite_series(name: str, value, dtype=np.float64) -> np.ndarray:
     return np.ascontiguousarray(series)
 
 
+def rounding(series) -> float:
+    """What a series may vary by without saying anything: 4 eps max |series|.
+
+    eps is that of the series' own number type, and float64's for whole numbers.
+    """
+    series = real_numbers("series", series, None)
+    kind = series.dtype if series.dtype.kind == "f" else np.float64
+    eps = max(float(np.finfo(kind).eps), float(np.finfo(np.float64).eps))
+    return 4 * eps * float(np.abs(series.astype(np.float64)).max())
+
+
 def check_lengths(lengths, batch: int, steps: int) -> np.ndarray:
     """Return ``lengths`` as an integer array of shape (B,), each between 1 and T."""
     array = real_numbers("lengths", lengths, None)

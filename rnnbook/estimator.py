@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rnnbook.checks import check_between, check_choice, check_positive, real_numbers
+from rnnbook.checks import check_between, check_choice, check_positive, real_numbers, rounding
 from rnnbook.scratch import (
     FusedGRU,
     FusedLSTM,
@@ -96,8 +96,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
         X, y = _arrays(X=X, y=y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         y = y.astype(np.float64)  # a scaler would go on in float16
-        self.input_scaler_ = StandardScaler().fit(X.reshape(-1, 1))
-        self.target_scaler_ = StandardScaler().fit(y.reshape(-1, 1))
+        self.input_scaler_, self.target_scaler_ = _scaler(X), _scaler(y)
 
         layer = CELLS[self.cell](1, hidden_size, rng=rng)
         self.model_ = SequenceModel(layer, Linear(hidden_size, 1, rng=rng))
@@ -128,6 +127,18 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """(n, T) -> (n, T, 1), scaled."""
         return self.input_scaler_.transform(X.reshape(-1, 1)).reshape(*X.shape, 1)
+
+
+def _scaler(values: np.ndarray) -> StandardScaler:
+    """By the mean and standard deviation of all ``values``; constants are not scaled.
+
+    scikit-learn's own bound for a constant grows with the number of values and their level: of a
+    thousand around 1e12 it would take a standard deviation of 0.2 for none.
+    """
+    scaler = StandardScaler().fit(values.reshape(-1, 1))
+    spread = np.sqrt(scaler.var_)
+    scaler.scale_ = np.where(spread > rounding(values), spread, 1.0)
+    return scaler
 
 
 def _arrays(**data) -> list:
@@ -181,8 +192,7 @@ def _one_standard_error(parameter: str, cv_results: Mapping) -> int:
     error = np.asarray(cv_results["std_test_score"])[best] / math.sqrt(folds - 1)
     good = np.flatnonzero(means >= means[best] - error)
     values = np.ma.asarray(cv_results[f"param_{parameter}"])
-    if np.ma.getmaskarray(values)[good].any():  # a grid of several, not all with this parameter
-        raise ValueError(
-            f"parameter must be set for each good candidate, got some without {parameter!r}."
-        )
-    return int(min(good, key=lambda j: (values.data[j], -means[j])))
+    # Of several grids in a list, not each may have the parameter: masked there, NaN in a DataFrame.
+    if any(values[j] is np.ma.masked or values[j] != values[j] for j in good):
+        raise ValueError(f"parameter must be set in every good candidate, got {parameter!r}.")
+    return int(min(good, key=lambda j: (values[j], -means[j])))

@@ -216,6 +216,6 @@ def real_series(name: str) -> Series:
         values = data.drop(columns="YEAR").to_numpy().ravel()
         return Series(name, "degrees Celsius", time, values, "NOAA, ERSST.V3B, Nino 1+2")
     monthly = data["co2"].resample("MS").mean().interpolate()
-    time = (monthly.index.year + (monthly.index.month - 0.5) / 12).to_numpy()
+    time = (monthly.index.year + (monthly.index.month - 0.5) / 12).to_numpy(copy=True)
     values = monthly.to_numpy(copy=True)
     return Series(name, "ppm", time, values, "Keeling & Whorf, CDIAC 2004")
