@@ -13,6 +13,7 @@ import pytest
 
 from rnnbook import forecast, gradcheck, tasks
 from rnnbook.checks import check_finite, check_lengths, real_numbers
+from rnnbook.experiments import summarize
 from rnnbook.forecast import LSTMForecaster, Scaler
 from rnnbook.scratch import Embedding, FusedLSTM, Linear, schedules
 
@@ -292,11 +293,41 @@ def test_windows_that_are_too_short_or_of_another_width_are_told():
         forecast.ridge_ar(SERIES, 6)(ROWS[:, 1:])
     with pytest.raises(ValueError, match=r"what predict returns must have shape \(10,\), got"):
         forecast.free_run(lambda rows: rows[:, -1:], ROWS, 2)
+    with pytest.raises(ValueError, match="inputs must be finite, got nan"):
+        network(False)(np.where(ROWS > 100, np.nan, ROWS))
     with pytest.raises(ValueError, match="inputs must be finite"):
         forecast.free_run(forecast.persistence, np.full((2, 3), np.nan), 2)
     for start in (-1, 330, 2.0):
         with pytest.raises(ValueError, match="start must be a whole number between 0 and 329"):
             forecast.examples(SERIES, 5, start)
+
+
+@pytest.mark.parametrize(("samples", "axis"), [(3.0, 0), ([1.0, 2.0], 1), ([1.0, 2.0], -2)])
+def test_an_interval_needs_its_axis(samples, axis):
+    plots = pytest.importorskip("rnnbook.plots")
+    with pytest.raises(ValueError, match=f"samples must have an axis {axis}, got the shape"):
+        plots.mean_interval(samples, axis)
+
+
+def test_an_interval_of_runs_with_a_gap_has_one():
+    """NaN is not left out in silence: where a run has no number there is no mean over the runs."""
+    plots = pytest.importorskip("rnnbook.plots")
+    mean, half = plots.mean_interval([[1, np.nan], [3, 4]])
+    np.testing.assert_array_equal(mean, [2, np.nan])
+    assert np.isnan(half).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.int8, np.float64, int])
+def test_summaries_of_short_numbers(kind):
+    """As a run returns them, before JSON has made them Python's."""
+    pytest.importorskip("scipy")
+    runs = [
+        {"setting": {"cell": "rnn"}, "seed": seed, "metrics": {"steps": kind(value)}}
+        for seed, value in enumerate([100, 120, 110])
+    ]
+    (group,) = summarize({"runs": runs}, "steps", ["cell"])
+    assert group["values"] == [100, 120, 110]
+    assert (group["mean"], group["std"]) == (110, 10)
 
 
 def test_the_callers_arrays_are_neither_changed_nor_kept():

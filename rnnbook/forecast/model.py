@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnbook.checks import check_positive, check_whole, finite_series
+from rnnbook.checks import check_finite, check_positive, check_whole, finite_series
 from rnnbook.forecast.predictors import baselines
 from rnnbook.forecast.series import (
     Predictor,
@@ -25,7 +25,7 @@ class LSTMForecaster:
     Args:
         window: W, how many values it reads.
         hidden: units of the layer.
-        relative: predict changes instead of values (see :class:`Scaler`).
+        relative: predict changes instead of values (see ``Scaler``).
         rng: initial weights and the order of the examples.
     """
 
@@ -54,7 +54,7 @@ class LSTMForecaster:
 
         Raises:
             ValueError: for no series, one whose training part does not vary, a ``train_end`` that
-                leaves no window before it, and what :func:`rnnbook.train.fit` refuses.
+                leaves no window before it, and what ``rnnbook.train.fit`` refuses.
         """
         values = finite_series("values", values, None)
         train_end = check_whole("train_end", train_end, self.window + 1, len(values))
@@ -96,6 +96,7 @@ class LSTMForecaster:
         Raises ``ValueError`` for no windows of finite numbers, ``RuntimeError`` before ``fit``.
         """
         scaler, inputs = self._fitted(), as_windows(inputs)
+        check_finite("inputs", inputs)
         scaled = scaler.scale(inputs, inputs)
         return scaler.unscale(self.model.forward(scaled[:, :, None]), inputs)[:, 0]
 

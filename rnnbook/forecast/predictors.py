@@ -39,7 +39,7 @@ def ridge_ar(
         minimize  sum_n (y_n - w . z_n - b)^2 + penalty |w|^2
 
     over the training part's scaled windows z_n and targets y_n; the intercept b is not penalized.
-    Raises ``ValueError`` as :meth:`Scaler.fit` and :func:`examples`, and for a negative penalty.
+    Raises ``ValueError`` as ``Scaler.fit`` and ``examples``, and for a negative penalty.
     Source: Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning" (2009), 3.4.1.
     """
     check_between("penalty", penalty, 0, math.inf)
@@ -59,7 +59,7 @@ def baselines(
 ) -> dict[str, Predictor]:
     """Four predictors that any network has to beat, made from the training part.
 
-    Raises ``ValueError`` as :func:`ridge_ar`, and for a season that is longer than the window.
+    Raises ``ValueError`` as ``ridge_ar``, and for a season that is longer than the window.
     """
     check_between("season", season, 1, window)
     return {
