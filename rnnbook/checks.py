@@ -30,14 +30,14 @@ def real_numbers(name: str, value, dtype) -> np.ndarray:
 
     Raises ``ValueError`` for text, complex numbers, objects, masked arrays, sparse tensors and rows
     of unequal length. What has the right dtype already is not copied; None for ``dtype`` leaves it
-    as it is, but for the short floats that NumPy does not know, which become float32.
+    as it is, but for floats that NumPy does not know (bfloat16), which become float32.
     """
     if type(value) is np.ndarray and value.dtype == dtype and dtype is not None:
         return value
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        short = value.is_floating_point() and value.element_size() < 4
-        value = value.float() if short else value
+        known = hasattr(np, str(value.dtype).removeprefix("torch."))
+        value = value if known or not value.is_floating_point() else value.float()
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} must not be masked: fill or drop what is masked beforehand.")
     try:
@@ -73,13 +73,12 @@ def check_finite(name: str, array) -> None:
 def finite_series(name: str, value, dtype=np.float64) -> np.ndarray:
     """``value`` (length,) as an array of ``dtype``, in the order of its rows, whatever their index.
 
-    Its memory is in that order too, so that a sum does not depend on how a view was cut. Raises
-    ``ValueError`` as ``real_numbers``, for another rank, for no value, for NaN and infinity.
+    Raises ``ValueError`` as ``real_numbers``, for another rank, no value, NaN and infinity.
     """
     series = real_numbers(name, value, dtype)
     check_shape(name, series, ("length",))
     check_finite(name, series)
-    return np.ascontiguousarray(series)
+    return series
 
 
 def rounding(series) -> float:

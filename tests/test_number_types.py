@@ -198,6 +198,14 @@ def test_a_series_may_come_as(name, form):
     assert_same(call(FORMS[form](series)), call(series))
 
 
+@pytest.mark.parametrize("form", ["reversed", "every second", "pandas, reversed", "float64"])
+@pytest.mark.parametrize("name", ["Scaler.fit", "mean_predictor", "ridge_ar", "rolling_errors"])
+def test_a_sum_does_not_depend_on_the_order_of_memory(name, form):
+    """Of numbers with fractions it could, in the last digit: NumPy adds up as memory lies."""
+    series = np.concatenate([SERIES] * 9) / 3 + np.sin(np.arange(9 * len(SERIES)))
+    assert_same(OF_SERIES[name](FORMS[form](series)), OF_SERIES[name](series))
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OF_ROWS)
 def test_windows_may_come_as(name, form):
@@ -461,6 +469,14 @@ def test_little_variation_is_variation(level, relative):
     values = level + max(100 * np.spacing(level), 1e-30) * np.sin(STEPS)
     spread = Scaler.fit(values, relative=relative).spread
     assert spread == pytest.approx(np.std(np.diff(values) if relative else values))
+
+
+def test_a_tensor_is_rounded_by_its_own_type():
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        with pytest.raises(ValueError, match="train must vary by more than rounding"):
+            Scaler.fit(torch.linspace(0, 7, 200, dtype=dtype), relative=True)
+    Scaler.fit(torch.linspace(0, 7, 200, dtype=torch.float64) ** 2, relative=True)
 
 
 def test_a_refused_setting_leaves_the_last_fit():
