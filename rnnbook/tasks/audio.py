@@ -71,7 +71,7 @@ def vowel(
     frames, tract = check_positive("frames", frames), check_between("tract", tract, 0.5, 1.3)
     ends = finite_series("pitch", pitch)
     check_shape("pitch", ends, (2,))
-    for end in ends:
+    for end in ends.tolist():
         check_between("pitch", end, 20, 1000)
     formants = np.array([_VOWELS[name]]) * tract
     neutral = np.array([_NEUTRAL]) * tract
