@@ -28,20 +28,25 @@ def check_shape(name: str, array, expected: Sequence[int | str]) -> None:
 def real_numbers(name: str, value, dtype) -> np.ndarray:
     """``value``, an array, list or tensor, as an array of ``dtype``; infinite what is too large.
 
-    Raises ``ValueError`` for text, complex numbers, objects, masked arrays and rows of unequal
-    length. What has the right dtype already is not copied; None for ``dtype`` leaves it as it is.
+    Raises ``ValueError`` for text, complex numbers, objects, masked arrays, sparse tensors and rows
+    of unequal length. What has the right dtype already is not copied; None for ``dtype`` leaves it
+    as it is, but for floats that NumPy does not know (bfloat16), which become float32.
     """
     if type(value) is np.ndarray and value.dtype == dtype and dtype is not None:
         return value
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        value = value.double() if value.is_floating_point() else value
+        known = hasattr(np, str(value.dtype).removeprefix("torch."))
+        value = value if known or not value.is_floating_point() else value.float()
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} must not be masked: fill or drop what is masked beforehand.")
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be an array, got rows of unequal length.") from None
+    except (TypeError, RuntimeError):  # a sparse tensor, a list of tensors that require gradients
+        came = type(value).__name__
+        raise ValueError(f"{name} must be an array, got {came} that NumPy cannot read.") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got {array.dtype}.")
     if dtype is None:
@@ -70,17 +75,38 @@ def check_finite(name: str, array) -> None:
     """Raise ``NotFiniteError``, a ``ValueError``, at the first NaN or infinity in ``array``."""
     if hasattr(array, "detach"):  # a torch tensor
         array = array.detach().double().cpu().numpy()
+    array = np.asarray(array)
     finite = np.isfinite(array)
     if not finite.all():
         index = tuple(map(int, np.argwhere(~finite)[0]))
         raise NotFiniteError(f"{name} must be finite, got {array[index]} at index {index}.")
 
 
+def finite_series(name: str, value, dtype=np.float64) -> np.ndarray:
+    """``value`` (length,) as an array of ``dtype``, in the order of its rows, whatever their index.
+
+    Raises ``ValueError`` as ``real_numbers``, for another rank, no value, NaN and infinity.
+    """
+    series = real_numbers(name, value, dtype)
+    check_shape(name, series, ("length",))
+    check_finite(name, series)
+    return series
+
+
+def rounding(series) -> float:
+    """What a series may vary by without saying anything: 4 eps max |series|.
+
+    eps is that of the series' own number type, and float64's for whole numbers.
+    """
+    series = real_numbers("series", series, None)
+    kind = series.dtype if series.dtype.kind == "f" else np.float64
+    eps = max(float(np.finfo(kind).eps), float(np.finfo(np.float64).eps))
+    return 4 * eps * float(np.abs(series.astype(np.float64)).max())
+
+
 def check_lengths(lengths, batch: int, steps: int) -> np.ndarray:
     """Return ``lengths`` as an integer array of shape (B,), each between 1 and T."""
-    if hasattr(lengths, "detach"):
-        lengths = lengths.detach().cpu()
-    array = np.asarray(lengths)
+    array = real_numbers("lengths", lengths, None)
     check_shape("lengths", array, (batch,))
     if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"lengths must be integers, got {array.dtype}.")
@@ -99,10 +125,14 @@ def check_bool(name: str, value) -> None:
         raise ValueError(f"{name} must be True or False, got {value!r}.")
 
 
-def check_positive(name: str, value) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number of at least one."""
+def check_positive(name: str, value) -> int:
+    """``value`` as an int, whose products do not overflow as those of a NumPy integer may.
+
+    Raises ``ValueError`` unless it is a whole number of at least one.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return int(value)
 
 
 def check_choice(name: str, value, choices: Collection[str]) -> None:
@@ -132,18 +162,26 @@ def check_classes(name: str, array, classes: int) -> None:
         raise ValueError(f"{name} must lie between 0 and {classes - 1}, got {came}.")
 
 
-def check_between(name: str, value, low: float, high: float) -> None:
-    """Raise ``ValueError`` unless ``value`` is a number with ``low <= value <= high``."""
+def check_between(name: str, value, low: float, high: float) -> float:
+    """``value`` as Python's number, with all its digits, for NumPy's short ones round and overflow.
+
+    Raises ``ValueError`` unless it is a number with ``low <= value <= high``.
+    """
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not low <= value <= high:
         raise ValueError(f"{name} must lie between {low} and {high}, got {value!r}.")
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def check_whole(name: str, value, low: int, high: float) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number with ``low <= value <= high``."""
+def check_whole(name: str, value, low: int, high: float) -> int:
+    """``value`` as an int.
+
+    Raises ``ValueError`` unless it is a whole number with ``low <= value <= high``.
+    """
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not low <= value <= high:
         raise ValueError(f"{name} must be a whole number between {low} and {high}, got {value!r}.")
+    return int(value)
 
 
 def check_generator(name: str, rng) -> None:

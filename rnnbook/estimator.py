@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rnnbook.checks import check_between, check_choice, check_positive
+from rnnbook.checks import check_between, check_choice, check_positive, real_numbers, rounding
 from rnnbook.scratch import (
     FusedGRU,
     FusedLSTM,
@@ -87,27 +87,29 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
             TrainingDiverged: where loss or gradient become NaN or infinite.
         """
         check_choice("cell", self.cell, tuple(CELLS))
-        for name in ("hidden_size", "epochs", "batch_size"):
-            check_positive(name, getattr(self, name))
-        for name in ("learning_rate", "max_norm"):
-            check_between(name, getattr(self, name), 0, math.inf)
+        hidden_size = check_positive("hidden_size", self.hidden_size)
+        epochs = check_positive("epochs", self.epochs)
+        batch_size = check_positive("batch_size", self.batch_size)
+        learning_rate = check_between("learning_rate", self.learning_rate, 0, math.inf)
+        max_norm = check_between("max_norm", self.max_norm, 0, math.inf)
         rng = np.random.default_rng(self.random_state)
+        X, y = _arrays(X=X, y=y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        self.input_scaler_ = StandardScaler().fit(X.reshape(-1, 1))
-        self.target_scaler_ = StandardScaler().fit(y.reshape(-1, 1))
+        y = y.astype(np.float64)  # a scaler would go on in float16
+        self.input_scaler_, self.target_scaler_ = _scaler(X), _scaler(y)
 
-        layer = CELLS[self.cell](1, self.hidden_size, rng=rng)
-        self.model_ = SequenceModel(layer, Linear(self.hidden_size, 1, rng=rng))
+        layer = CELLS[self.cell](1, hidden_size, rng=rng)
+        self.model_ = SequenceModel(layer, Linear(hidden_size, 1, rng=rng))
         self.history_ = fit(
             self.model_,
             Batch(self._inputs(X), self.target_scaler_.transform(y.reshape(-1, 1))),
             loss=losses.mse,
-            optimizer=optim.Adam(self.model_.params, lr=self.learning_rate),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
+            optimizer=optim.Adam(self.model_.params, lr=learning_rate),
+            epochs=epochs,
+            batch_size=batch_size,
             rng=rng,
-            max_norm=self.max_norm,
-            schedule=schedules.cosine(self.epochs * math.ceil(len(X) / self.batch_size)),
+            max_norm=max_norm,
+            schedule=schedules.cosine(epochs * math.ceil(len(X) / batch_size)),
             progress=False,
         )
         self.model_.eval()  # it will only predict, and keeps nothing for a backward
@@ -116,7 +118,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
     def predict(self, X):
         """Windows X (n, T) -> predictions (n,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, *_arrays(X=X), dtype=np.float64, reset=False)
         # In parts, so that the memory for the states of all steps stays small.
         parts = np.array_split(self._inputs(X), math.ceil(len(X) / 1000))
         scaled = np.concatenate([self.model_.forward(part) for part in parts])
@@ -125,6 +127,28 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """(n, T) -> (n, T, 1), scaled."""
         return self.input_scaler_.transform(X.reshape(-1, 1)).reshape(*X.shape, 1)
+
+
+def _scaler(values: np.ndarray) -> StandardScaler:
+    """By the mean and standard deviation of all ``values``; constants are not scaled.
+
+    scikit-learn's own bound for a constant grows with the number of values and their level: of a
+    thousand around 1e12 it would take a standard deviation of 0.2 for none.
+    """
+    scaler = StandardScaler().fit(values.reshape(-1, 1))
+    spread = np.sqrt(scaler.var_)
+    scaler.scale_ = np.where(spread > rounding(values), spread, 1.0)
+    return scaler
+
+
+def _arrays(**data) -> list:
+    """What scikit-learn misreads, as it should be read: it drops masks, and tensors' gradients."""
+    return [
+        real_numbers(name, array, None)
+        if isinstance(array, np.ma.MaskedArray) or hasattr(array, "detach")
+        else array
+        for name, array in data.items()
+    ]
 
 
 def one_standard_error(parameter: str) -> Callable[[Mapping], int]:
@@ -139,9 +163,10 @@ def one_standard_error(parameter: str) -> Callable[[Mapping], int]:
     Args:
         parameter: as in the grid, such as "hidden_size" or "regressor__hidden_size".
     Returns:
-        a function from ``cv_results_`` to the index of the chosen candidate. It raises
-        ``ValueError`` for a parameter that is not in the grid, for fewer than two folds, and
-        where every candidate failed.
+        a function from ``cv_results_`` (also as a DataFrame, whose index plays no part) to the
+        place of the chosen candidate. It raises ``ValueError`` for a parameter that is not in the
+        grid or not set for a candidate that might be chosen, for fewer than two folds, and where
+        every candidate failed.
     Source:
         Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees" (1984), the "1 SE
         rule"; Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning" (2009),
@@ -164,7 +189,10 @@ def _one_standard_error(parameter: str, cv_results: Mapping) -> int:
         raise ValueError("cv_results must hold one finite mean score at least, got none.")
     best = int(np.nanargmax(means))
     # scikit-learn's std has K in the denominator: std / sqrt(K - 1) is s / sqrt(K).
-    error = cv_results["std_test_score"][best] / math.sqrt(folds - 1)
+    error = np.asarray(cv_results["std_test_score"])[best] / math.sqrt(folds - 1)
     good = np.flatnonzero(means >= means[best] - error)
-    values = cv_results[f"param_{parameter}"]
+    values = np.ma.asarray(cv_results[f"param_{parameter}"])
+    # Of several grids in a list, not each may have the parameter: masked there, NaN in a DataFrame.
+    if any(values[j] is np.ma.masked or values[j] != values[j] for j in good):
+        raise ValueError(f"parameter must be set in every good candidate, got {parameter!r}.")
     return int(min(good, key=lambda j: (values[j], -means[j])))

@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rnnbook.checks import check_shape
+from rnnbook.checks import check_shape, real_numbers
 from rnnbook.scratch.module import enable_grad
 from rnnbook.scratch.states import pack, unpack
 
@@ -38,7 +38,8 @@ def numerical_gradient(f: Callable[[], float], array: np.ndarray, eps: float = 1
     ``-eps``, one after the other, and put back (also when ``f`` raises). Two calls for each entry.
 
     Returns an array of the shape of ``array``. Raises ``TypeError`` unless ``array`` is a float64
-    array, ``ValueError`` unless ``eps`` is positive.
+    array, ``ValueError`` unless ``eps`` is positive and moves each entry by that much: at 1e9
+    a step of 1e-6 is a matter of rounding.
     Source: Nocedal & Wright (2006), Numerical Optimization, 2nd ed., section 8.1.
     """
     _check_float64("array", array)
@@ -47,6 +48,8 @@ def numerical_gradient(f: Callable[[], float], array: np.ndarray, eps: float = 1
     gradient = np.empty_like(array)
     for index in np.ndindex(array.shape):
         original = array[index]
+        if not abs((original + eps) - (original - eps) - 2 * eps) < eps / 100:
+            raise ValueError(f"eps must be well above the rounding of {original}, got {eps!r}.")
         try:
             array[index] = original + eps
             above = float(f())
@@ -65,9 +68,9 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
 
     The scale is that of the whole array, because an entry that is nearly zero has no digits of its
     own: its error is the rounding of the large numbers that it was computed from.
-    Raises ``ValueError`` when the shapes differ.
+    Raises ``ValueError`` when the shapes differ, and for what are no real numbers.
     """
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = real_numbers("a", a, np.float64), real_numbers("b", b, np.float64)
     check_shape("b", b, a.shape)
     scale = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
     return float(np.abs(a - b).max() / scale) if scale else 0.0
@@ -136,8 +139,8 @@ def _named(state) -> dict[str, np.ndarray]:
 
 
 def _check_float64(name: str, array) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != np.float64:
-        came = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+    if type(array) is not np.ndarray or array.dtype != np.float64:  # nor a masked one
+        came = array.dtype if type(array) is np.ndarray else type(array).__name__
         raise TypeError(
             f"{name} must be a float64 array, got {came}: float32 keeps too few digits for a check."
         )

@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from scipy import stats
 
+from rnnbook.checks import real_numbers
+
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#222222"
 
@@ -67,12 +69,15 @@ def mean_interval(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.nd
     usual small-sample interval for a mean.
 
     Args:
-        samples: one run a row, or along ``axis``; at least two runs.
+        samples: one run a row, or along ``axis``; at least two runs. NaN gives NaN.
 
     Raises:
-        ValueError: with fewer than two runs, where no spread can be estimated.
+        ValueError: with fewer than two runs, where no spread can be estimated, without such an
+            axis, and for what are no real numbers.
     """
-    samples = np.asarray(samples, dtype=float)
+    samples = real_numbers("samples", samples, np.float64)
+    if not -samples.ndim <= axis < samples.ndim:
+        raise ValueError(f"samples must have an axis {axis}, got the shape {samples.shape}.")
     n = samples.shape[axis]
     if n < 2:
         raise ValueError(f"samples must hold at least 2 runs along axis {axis}, got {n}.")

@@ -295,3 +295,38 @@ def test_of_equally_small_candidates_the_better_one_is_chosen():
 def test_results_that_cannot_be_chosen_from_are_told(results, message):
     with pytest.raises(ValueError, match=message):
         one_standard_error("hidden_size")(results)
+
+
+def test_the_index_of_a_table_plays_no_part():
+    """As one sorts it: by rank, so that the first row is not row 0."""
+    pd = pytest.importorskip("pandas")
+    scores = [[8.0] * 4, [9.5, 9.4, 9.3, 9.6], BEST, [9.9, 9.8, 9.7, 9.9]]
+    table = pd.DataFrame(results_of(scores, hidden_size=[1, 2, 4, 8]))
+    for order in ([0, 1, 2, 3], [2, 3, 1, 0], [3, 1, 0, 2]):
+        place = one_standard_error("hidden_size")(table.iloc[order])
+        assert table.iloc[order]["param_hidden_size"].iloc[place] == 2
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_candidates_without_the_parameter_are_not_compared_by_it(table):
+    """Of a list of grids, ``cv_results_`` masks what a candidate was not given."""
+    for hidden, message in (([1, 2], None), ([9, 2], "must be set in every good candidate, got")):
+        scores = [BEST, [1.0] * 4] if message is None else [[1.0] * 4, BEST]
+        results = results_of(scores)
+        results["param_hidden_size"] = np.ma.array(hidden, mask=[False, True], dtype=object)
+        if table:
+            results = pytest.importorskip("pandas").DataFrame(results)
+        if message is None:
+            assert one_standard_error("hidden_size")(results) == 0
+        else:
+            with pytest.raises(ValueError, match=message):
+                one_standard_error("hidden_size")(results)
+
+
+def test_short_numbers_as_settings_are_as_python_numbers(data):
+    settings = {"hidden_size": 40, "epochs": 2, "batch_size": 100}
+    plain = clone(QUICK).set_params(**settings).fit(*data).predict(data[0])
+    short = {name: np.int8(value) for name, value in settings.items()}
+    np.testing.assert_array_equal(
+        clone(QUICK).set_params(**short).fit(*data).predict(data[0]), plain
+    )

@@ -285,3 +285,40 @@ def test_series_without_a_time_column(tmp_path):
     np.testing.assert_array_equal(read_series(file, "y", "t"), [3, 2])
     with pytest.raises(BadFile, match="no column 'u'"):
         read_series(file, "y", "u")
+
+
+def test_the_forecast_is_saved_with_all_its_digits(tmp_path, wave):
+    """Six would be 1e+07 in every row."""
+    values = 1e7 + np.round(wave + np.arange(120) % 7, 2)
+    file = write(
+        tmp_path / "high.csv", [f"{k},{value!r}" for k, value in enumerate(values.tolist())]
+    )
+    out = tmp_path / "out"
+    settings = {"window": 6, "season": 6, "horizon": 3, "hidden": 2, "epochs": 1, "seeds": 2}
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    assert main([str(file), "--column=y", *options, f"--out={out}"]) == 0
+    rows = np.loadtxt(out / "forecast.csv", delimiter=",", skiprows=1)
+    _, networks = compare(values, **settings)
+    future = np.array([free_run(net, values[None, -6:], 3)[0] for net in networks])
+    np.testing.assert_array_equal(rows[:, 0], [1, 2, 3])
+    np.testing.assert_array_equal(rows[:, 1], future.mean(axis=0))
+    np.testing.assert_array_equal(rows[:, 2:], future.T)
+    assert (future.std(axis=1) > 0).all()
+
+
+def test_times_in_nanoseconds_increase(tmp_path):
+    """As floats the two would be one."""
+    times = [1_700_000_000_000_000_000, 1_700_000_000_000_000_001]
+    file = write(tmp_path / "t.csv", [f"{time},{k}" for k, time in enumerate(times)])
+    np.testing.assert_array_equal(read_series(file, "y"), [0, 1])
+    write(file, [f"{time},{k}" for k, time in enumerate(times[::-1])])
+    with pytest.raises(BadFile, match="must increase"):
+        read_series(file, "y")
+
+
+def test_errors_can_be_drawn_as_they_were_saved(tmp_path):
+    axes = pytest.importorskip("matplotlib.pyplot").subplots()[1]
+    table = {name: [1.0, 2.0] for name in ("mean", "persistence", "seasonal", "ridge-AR")}
+    forecast.plot_errors(axes, table | {"LSTM": [[1.0, 2.0], [2.0, 3.0]]})
+    np.testing.assert_array_equal(axes.get_lines()[-1].get_xydata(), [[1, 1.5], [2, 2.5]])
+    axes.figure.clear()

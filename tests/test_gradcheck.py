@@ -121,3 +121,32 @@ def test_check_layer_catches_an_error_of_one_part_in_a_thousand(rng, spoilt):
     errors = check_layer(Decay(spoilt, pair=True), rng.standard_normal((3, 4, 2)), rng=rng)
     assert errors.pop(spoilt) == pytest.approx(1e-3, rel=0.01)
     assert max(errors.values()) < 1e-7
+
+
+def test_relative_error_of_small_integers():
+    """100 - (-100) is not -56, and 0 - 1 not 255."""
+    a, b = np.array([100, 1]), np.array([-100, 1])
+    assert relative_error(a.astype(np.int8), b.astype(np.int8)) == 2
+    assert relative_error(np.zeros(1, np.uint8), np.ones(1, np.uint8)) == 1
+    assert relative_error([True], [False]) == 1
+    with pytest.raises(ValueError, match="a must not be masked"):
+        relative_error(np.ma.masked_equal(a, 1), b)
+
+
+@pytest.mark.parametrize("level", [1e9, -1e12])
+def test_a_step_that_rounding_swallows_is_told(level):
+    """It would be off by a tenth at 1e9 and 0 at 1e12, whatever the function."""
+    array = np.array([1.0, level])
+    with pytest.raises(
+        ValueError, match=r"eps must be well above the rounding of -?1\S+, got 1e-06"
+    ):
+        numerical_gradient(lambda: float(array.sum()), array)
+    np.testing.assert_array_equal(array, [1, level])
+    wide = numerical_gradient(lambda: float(array[1] - level), array, eps=1e3)
+    np.testing.assert_allclose(wide, [0, 1], rtol=1e-3)
+
+
+def test_masked_arrays_have_no_numerical_gradient():
+    array = np.ma.masked_equal(np.arange(3.0), 1)
+    with pytest.raises(TypeError, match="array must be a float64 array, got MaskedArray"):
+        numerical_gradient(lambda: 0.0, array)

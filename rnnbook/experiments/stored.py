@@ -158,7 +158,7 @@ def _value(run: dict, metric: str) -> float:
         known = ", ".join(run["metrics"])
         raise ValueError(f"metric must be one of {known}, got {metric!r}.")
     value = run["metrics"][metric]
-    if not isinstance(value, int | float) or not np.isfinite(value):
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
         raise ValueError(
             f"metric {metric!r} must be a finite number in every run, got {value!r} in "
             f"{run['setting']}, seed {run['seed']}."

@@ -60,9 +60,8 @@ class Cell(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
-        check_positive("input_size", input_size)
-        check_positive("hidden_size", hidden_size)
-        self.input_size, self.hidden_size = input_size, hidden_size
+        self.input_size = check_positive("input_size", input_size)
+        self.hidden_size = check_positive("hidden_size", hidden_size)
         self.params = draw(self.shapes(), self.bound(), dtype, rng)
         self.grads: Params = {}
 

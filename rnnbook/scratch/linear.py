@@ -27,8 +27,8 @@ class Linear(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
-        check_positive("in_features", in_features)
-        check_positive("out_features", out_features)
+        in_features = check_positive("in_features", in_features)
+        out_features = check_positive("out_features", out_features)
         shapes = {"weight": (out_features, in_features)} | (
             {"bias": (out_features,)} if bias else {}
         )

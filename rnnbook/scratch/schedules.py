@@ -25,8 +25,8 @@ def step_decay(step_size: int, gamma: float = 0.1) -> Schedule:
     Raises ``ValueError`` unless ``step_size`` is a whole number of at least 1 and ``gamma`` lies in
     [0, 1].
     """
-    check_positive("step_size", step_size)
-    check_between("gamma", gamma, 0, 1)
+    step_size = check_positive("step_size", step_size)
+    gamma = check_between("gamma", gamma, 0, 1)
     return lambda step: gamma ** (step // step_size)
 
 
@@ -41,8 +41,7 @@ def cosine(steps: int, floor: float = 0.0) -> Schedule:
     Source: Loshchilov & Hutter (2017), SGDR: Stochastic Gradient Descent with Warm Restarts,
     section 3, equation (5).
     """
-    check_positive("steps", steps)
-    check_between("floor", floor, 0, 1)
+    steps, floor = check_positive("steps", steps), check_between("floor", floor, 0, 1)
     return lambda step: floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
@@ -58,7 +57,6 @@ def warm_up(steps: int, start: float = 1 / 3, then: Schedule | None = None) -> S
     Source: Goyal et al. (2017), Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour,
     section 2.2.
     """
-    check_positive("steps", steps)
-    check_between("start", start, 0, 1)
+    steps, start = check_positive("steps", steps), check_between("start", start, 0, 1)
     then = then or constant()
     return lambda step: start + (1 - start) * step / steps if step < steps else then(step - steps)

@@ -20,11 +20,11 @@ import numpy as np
 from rnnbook.checks import (
     check_between,
     check_choice,
-    check_finite,
     check_generator,
     check_positive,
     check_shape,
     check_whole,
+    finite_series,
 )
 from rnnbook.tasks.batch import Batch
 
@@ -68,14 +68,14 @@ def vowel(
         used in a study of the vowels", ibid. 24(2), 1952 (formants).
     """
     check_choice("name", name, tuple(_VOWELS))
-    check_positive("frames", frames)
-    check_between("tract", tract, 0.5, 1.3)
-    check_shape("pitch", np.asarray(pitch), (2,))
-    for end in pitch:
+    frames, tract = check_positive("frames", frames), check_between("tract", tract, 0.5, 1.3)
+    ends = finite_series("pitch", pitch)
+    check_shape("pitch", ends, (2,))
+    for end in ends.tolist():
         check_between("pitch", end, 20, 1000)
     formants = np.array([_VOWELS[name]]) * tract
     neutral = np.array([_NEUTRAL]) * tract
-    sound = _syllables(formants, neutral, np.array([frames]), np.array([pitch]))[0]
+    sound = _syllables(formants, neutral, np.array([frames]), ends[None])[0]
     if not sound.any():
         raise ValueError(f"frames must be enough for a pulse at the pitch {pitch}, got {frames}.")
     return 0.1 * sound / _root_mean_square(sound)
@@ -144,8 +144,8 @@ def vowel_waveforms(
 def _spoken(words, rng, silence, noise) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Waveforms, and what each frame is: 0 silence, 1 a, 2 i, 3 u."""
     check_generator("rng", rng)
-    check_whole("silence", silence, 0, 10_000)
-    check_between("noise", noise, 0, math.inf)
+    silence = check_whole("silence", silence, 0, 10_000)
+    noise = check_between("noise", noise, 0, math.inf)
     names = list(_VOWELS)
     if not len(words):
         raise ValueError("words must hold one word at least, got none.")
@@ -184,16 +184,15 @@ def log_mel(waveform: np.ndarray, *, bands: int = 16) -> np.ndarray:
     Powers below 1e-8 are raised to it.
 
     Raises:
-        ValueError: where the waveform is not one-dimensional, not finite or has less than one
-            frame, or the bands are not in 1 .. 24.
+        ValueError: where the waveform is not one-dimensional, holds no finite real numbers or has
+            less than one frame, or the bands are not in 1 .. 24.
     Source:
         Davis & Mermelstein, "Comparison of parametric representations for monosyllabic word
         recognition in continuously spoken sentences", IEEE Transactions on Acoustics, Speech, and
         Signal Processing 28(4), 1980 (triangles on the mel scale).
     """
-    check_shape("waveform", waveform, ("samples",))
+    waveform = finite_series("waveform", waveform)
     check_between("waveform's length", len(waveform), FRAME, math.inf)
-    check_finite("waveform", waveform)
     check_whole("bands", bands, 1, 24)
     steps = len(waveform) // FRAME
     framed = waveform[: steps * FRAME].reshape(steps, FRAME) * np.hanning(FRAME)

@@ -7,7 +7,13 @@ import math
 
 import numpy as np
 
-from rnnbook.checks import check_between, check_choice, check_generator, check_positive
+from rnnbook.checks import (
+    check_between,
+    check_choice,
+    check_generator,
+    check_positive,
+    check_whole,
+)
 from rnnbook.tasks.automaton import Automaton
 from rnnbook.tasks.batch import Batch, next_symbol_batch
 
@@ -37,14 +43,13 @@ def parity(
         Deletang et al., "Neural networks and the Chomsky hierarchy", ICLR 2023 (parity check);
         as a hard case already in Minsky & Papert, "Perceptrons", 1969.
     """
-    check_positive("batch", batch)
-    check_positive("steps", steps)
+    batch, steps = check_positive("batch", batch), check_positive("steps", steps)
     check_generator("rng", rng)
     check_choice("many_to", many_to, ("one", "many"))
     bits = rng.integers(0, 2, (batch, steps))
     lengths = mask = None
     if least_steps is not None:
-        check_positive("least_steps", least_steps)
+        least_steps = check_positive("least_steps", least_steps)
         check_between("least_steps", least_steps, 1, steps)
         lengths = rng.integers(least_steps, steps + 1, batch)
         mask = np.arange(steps) < lengths[:, None]
@@ -66,8 +71,8 @@ def parity_baseline(steps: int, *, window: int = 0) -> float:
     Raises:
         ValueError: for steps below one, or a window not in 0 .. steps.
     """
-    check_positive("steps", steps)
-    check_between("window", window, 0, steps)
+    steps = check_positive("steps", steps)
+    window = check_whole("window", window, 0, steps)
     return math.log(2) * (steps - window) / steps
 
 
@@ -94,7 +99,7 @@ def counting_language(
     """
     check_positive("batch", batch)
     check_generator("rng", rng)
-    _check_n(letters, least_n, most_n)
+    letters, least_n, most_n = _counts(letters, least_n, most_n)
     strings, latents = [], []
     for n in rng.integers(least_n, most_n + 1, batch):
         string = np.concatenate([[0], np.repeat(np.arange(1, letters + 1), n), [0]])
@@ -121,7 +126,7 @@ def counting_language_baseline(
     Raises:
         ValueError: for letters not in 2 .. 26, or a ``least_n`` not in 1 .. most_n.
     """
-    _check_n(letters, least_n, most_n)
+    letters, least_n, most_n = _counts(letters, least_n, most_n)
     mean = (least_n + most_n) / 2
     if counts:
         loss = math.log(most_n - least_n + 1)
@@ -132,11 +137,12 @@ def counting_language_baseline(
     return loss / (letters * mean + 1)
 
 
-def _check_n(letters: int, least_n: int, most_n: int) -> None:
-    for name, value in {"letters": letters, "least_n": least_n, "most_n": most_n}.items():
-        check_positive(name, value)
+def _counts(letters: int, least_n: int, most_n: int) -> tuple[int, int, int]:
+    letters, least_n = check_positive("letters", letters), check_positive("least_n", least_n)
+    most_n = check_positive("most_n", most_n)
     check_between("letters", letters, 2, 26)
     check_between("least_n", least_n, 1, most_n)
+    return letters, least_n, most_n
 
 
 # The three symbols of the depth automaton; brackets of several kinds are told apart afterwards.
@@ -153,8 +159,8 @@ def bracket_automaton(max_depth: int = 4, *, go_on: float = 0.5) -> Automaton:
     Raises:
         ValueError: for a ``max_depth`` below one, or a ``go_on`` not in 0 .. 0.999.
     """
-    check_positive("max_depth", max_depth)
-    check_between("go_on", go_on, 0, 0.999)
+    max_depth = check_positive("max_depth", max_depth)
+    go_on = check_between("go_on", go_on, 0, 0.999)
     end = max_depth + 3
     ground = ((_END, end, 1 - go_on), (_OPEN, 3, go_on))
     middle = [((_OPEN, d + 3, 0.5), (_CLOSE, d + 1, 0.5)) for d in range(1, max_depth)]
@@ -185,8 +191,7 @@ def brackets(
         Hewitt et al., "RNNs can generate bounded hierarchical languages with optimal memory",
         EMNLP 2020, where the language is Dyck-(kinds, max_depth).
     """
-    check_positive("batch", batch)
-    check_positive("kinds", kinds)
+    batch, kinds = check_positive("batch", batch), check_positive("kinds", kinds)
     check_generator("rng", rng)
     automaton = bracket_automaton(max_depth, go_on=go_on)
     strings, depths = [], []
@@ -220,7 +225,7 @@ def brackets_baseline(
     Raises:
         ValueError: for ``kinds`` or a ``max_depth`` below one, or a ``go_on`` not in 0 .. 0.999.
     """
-    check_positive("kinds", kinds)
+    kinds = check_positive("kinds", kinds)
     automaton = bracket_automaton(max_depth, go_on=go_on)
     guesses = automaton.expected_count(_OPEN) + (0 if stack else automaton.expected_count(_CLOSE))
     loss = automaton.entropy() + guesses * math.log(kinds)

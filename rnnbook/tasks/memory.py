@@ -11,11 +11,11 @@ from rnnbook.checks import check_between, check_generator, check_positive
 from rnnbook.tasks.batch import Batch
 
 
-def _check(batch: int, steps: int, rng: np.random.Generator, least: int = 1) -> None:
-    check_positive("batch", batch)
-    check_positive("steps", steps)
+def _sizes(batch: int, steps: int, rng: np.random.Generator, least: int = 1) -> tuple[int, int]:
+    batch, steps = check_positive("batch", batch), check_positive("steps", steps)
     check_between("steps", steps, least, math.inf)
     check_generator("rng", rng)
+    return batch, steps
 
 
 def adding_problem(batch: int, steps: int, rng: np.random.Generator) -> Batch:
@@ -34,7 +34,7 @@ def adding_problem(batch: int, steps: int, rng: np.random.Generator) -> Batch:
         section 5.4 (there: numbers in [-1, 1] and other marker positions); in this form
         Arjovsky, Shah & Bengio, "Unitary evolution recurrent neural networks", ICML 2016.
     """
-    _check(batch, steps, rng, least=2)
+    batch, steps = _sizes(batch, steps, rng, least=2)
     rows, half = np.arange(batch), steps // 2
     number = rng.random((batch, steps))
     first = rng.integers(0, half, batch)
@@ -55,8 +55,7 @@ def adding_problem_baseline(known: int = 0) -> float:
     Raises:
         ValueError: where ``known`` is not in 0 .. 2.
     """
-    check_between("known", known, 0, 2)
-    return (2 - known) / 12
+    return (2 - check_between("known", known, 0, 2)) / 12
 
 
 def copy_memory(
@@ -77,13 +76,8 @@ def copy_memory(
         Arjovsky, Shah & Bengio, "Unitary evolution recurrent neural networks", ICML 2016, after
         Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997.
     """
-    for name, value in {
-        "batch": batch,
-        "delay": delay,
-        "length": length,
-        "symbols": symbols,
-    }.items():
-        check_positive(name, value)
+    batch, delay = check_positive("batch", batch), check_positive("delay", delay)
+    length, symbols = check_positive("length", length), check_positive("symbols", symbols)
     check_generator("rng", rng)
     blank, delimiter = symbols, symbols + 1
     message = rng.integers(0, symbols, (batch, length))
@@ -106,8 +100,8 @@ def copy_memory_baseline(delay: int, *, length: int = 10, symbols: int = 8) -> f
     Raises:
         ValueError: for a delay, a length or a number of symbols below one.
     """
-    for name, value in [("delay", delay), ("length", length), ("symbols", symbols)]:
-        check_positive(name, value)
+    delay, length = check_positive("delay", delay), check_positive("length", length)
+    symbols = check_positive("symbols", symbols)
     return length * math.log(symbols) / (delay + 2 * length)
 
 
@@ -131,7 +125,7 @@ def temporal_order(batch: int, steps: int, rng: np.random.Generator) -> Batch:
         section 5.6, task 6a, where T is drawn from 100 .. 110 and the positions are those of
         T = 100.
     """
-    _check(batch, steps, rng, least=10)
+    batch, steps = _sizes(batch, steps, rng, least=10)
     rows = np.arange(batch)
     x = rng.integers(2, 6, (batch, steps))
     x[:, 0], x[:, -1] = 0, 1
@@ -170,7 +164,7 @@ def flip_flop(
         recurrent neural networks", Neural Computation 25(3), 2013, the 3-bit flip-flop (there
         in continuous time).
     """
-    _check(batch, steps, rng)
+    batch, steps = _sizes(batch, steps, rng)
     check_positive("bits", bits)
     check_between("pulse", pulse, 0, 1)
     shape = (batch, steps, bits)
@@ -192,7 +186,6 @@ def flip_flop_baseline(steps: int, *, pulse: float = 0.1, sees_input: bool = Tru
     Raises:
         ValueError: for steps below one, or a ``pulse`` not in 0 .. 1.
     """
-    check_positive("steps", steps)
-    check_between("pulse", pulse, 0, 1)
+    steps, pulse = check_positive("steps", steps), check_between("pulse", pulse, 0, 1)
     silent = (1 - pulse) ** np.arange(1, steps + 1)  # q^t
     return float(np.mean((1 - pulse if sees_input else 1) - silent))

@@ -18,6 +18,7 @@ from rnnbook.checks import (
     check_positive,
     check_shape,
     check_whole,
+    real_numbers,
 )
 from rnnbook.tasks.batch import Batch, next_symbol_batch
 
@@ -113,7 +114,7 @@ def number_text(tokens: Sequence[int] | np.ndarray) -> str:
         ValueError: where the tokens are not one-dimensional, not whole, or not an index in
             ``NUMBER_CHARACTERS``.
     """
-    tokens = np.asarray(tokens)
+    tokens = real_numbers("tokens", tokens, None)
     check_shape("tokens", tokens, ("T",))
     check_classes("tokens", tokens, len(NUMBER_CHARACTERS))
     return "".join(NUMBER_CHARACTERS[token] for token in tokens if token)
@@ -174,9 +175,9 @@ def number_names_baseline(
         ValueError: where ``below`` is not in 1 .. 1 000 000, ``characters`` is not in 0 .. 8, or is
             given where ``forgets`` is True.
     """
-    check_whole("below", below, 1, _LIMIT)
+    below = check_whole("below", below, 1, _LIMIT)
     if characters is not None:
-        check_whole("characters", characters, 0, len("thousand"))
+        characters = check_whole("characters", characters, 0, len("thousand"))
         if forgets:
             raise ValueError(f"characters must be None where forgets is True, got {characters}.")
     elif not forgets:
@@ -245,8 +246,9 @@ def spell(numbers: Sequence[int] | np.ndarray) -> Pairs:
     Raises:
         ValueError: for no number, or one that is not whole or not in 0 .. 999 999.
     """
-    numbers = np.asarray(numbers)
+    numbers = real_numbers("numbers", numbers, None)
     check_shape("numbers", numbers, ("B",))
+    numbers = np.array([check_whole("n", n, 0, _LIMIT - 1) for n in numbers])
     words = [[NUMBER_WORDS.index(word) for word in number_words(n)] for n in numbers]
     source, source_lengths = _padded([[int(digit) + 1 for digit in str(n)] for n in numbers])
     target_in, lengths = _padded([[1, *row] for row in words])

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbook.checks import check_between, check_choice, check_generator, check_positive, check_shape
+from rnnbook.checks import (
+    check_between,
+    check_choice,
+    check_generator,
+    check_positive,
+    check_whole,
+    finite_series,
+)
 from rnnbook.tasks.batch import Batch
 
 
@@ -34,10 +41,9 @@ def sine_mixture(
         ValueError: for a size below one, a negative noise, periods that are not (short, long) with
             2 <= short < long, or what is no generator.
     """
-    check_positive("batch", batch)
-    check_positive("steps", steps)
-    check_positive("components", components)
-    check_between("noise", noise, 0, math.inf)
+    batch, steps = check_positive("batch", batch), check_positive("steps", steps)
+    components = check_positive("components", components)
+    noise = check_between("noise", noise, 0, math.inf)
     check_generator("rng", rng)
     low, high = _angular_frequencies(periods)
     frequency = rng.uniform(low, high, (batch, components, 1))
@@ -63,7 +69,7 @@ def sine_mixture_baseline(
         ValueError: for a negative noise, or periods that are not (short, long) with
             2 <= short < long.
     """
-    check_between("noise", noise, 0, math.inf)
+    noise = check_between("noise", noise, 0, math.inf)
     low, high = _angular_frequencies(periods)
     if not persistence:
         return 1 + noise**2
@@ -72,7 +78,7 @@ def sine_mixture_baseline(
 
 
 def _angular_frequencies(periods: tuple[float, float]) -> tuple[float, float]:
-    short, long = periods
+    short, long = (float(period) for period in periods)
     if not 2 <= short < long:
         raise ValueError(f"periods must be (short, long) with 2 <= short < long, got {periods}.")
     return 2 * math.pi / long, 2 * math.pi / short
@@ -104,9 +110,9 @@ def mackey_glass(
         Mackey & Glass, "Oscillation and chaos in physiological control systems", Science 197,
         1977, pages 287-289.
     """
-    check_positive("steps", steps)
-    check_positive("substeps", substeps)
-    check_between("transient", transient, 0, math.inf)
+    steps, substeps = check_positive("steps", steps), check_positive("substeps", substeps)
+    transient = check_whole("transient", transient, 0, math.inf)
+    delay = check_between("delay", delay, 0, math.inf)
     check_generator("rng", rng)
     lag = round(delay * substeps)
     if lag < 1 or not math.isclose(lag, delay * substeps):
@@ -138,12 +144,11 @@ def windows(series: np.ndarray, steps: int, *, horizon: int = 1) -> Batch:
         x (N, steps, 1) and target (N, 1), in the order of time, N = len(series) - steps -
         horizon + 1. The arrays are copies.
     Raises:
-        ValueError: where the series is not one-dimensional or too short for one window, or
-            ``steps`` or ``horizon`` is below one.
+        ValueError: where the series is not one-dimensional, holds no finite real numbers or is too
+            short for one window, or ``steps`` or ``horizon`` is below one.
     """
-    check_shape("series", series, ("length",))
-    check_positive("steps", steps)
-    check_positive("horizon", horizon)
+    series = finite_series("series", series)
+    steps, horizon = check_positive("steps", steps), check_positive("horizon", horizon)
     count = len(series) - steps - horizon + 1
     if count < 1:
         raise ValueError(
@@ -151,18 +156,18 @@ def windows(series: np.ndarray, steps: int, *, horizon: int = 1) -> Batch:
             f"got {len(series)}."
         )
     views = np.lib.stride_tricks.sliding_window_view(series, steps)[:count]
-    return Batch(views[:, :, None].astype(float), series[steps + horizon - 1 :, None].astype(float))
+    return Batch(views[:, :, None].copy(), series[steps + horizon - 1 :, None].copy())
 
 
 def persistence_baseline(series: np.ndarray, *, horizon: int = 1) -> float:
     """Mean squared error, on this series, of "in ``horizon`` steps as now".
 
     Raises:
-        ValueError: where the series is not one-dimensional, or ``horizon`` not in
-            1 .. len(series) - 1.
+        ValueError: where the series is not one-dimensional or holds no finite real numbers, or
+            ``horizon`` is not in 1 .. len(series) - 1.
     """
-    check_shape("series", series, ("length",))
-    check_positive("horizon", horizon)
+    series = finite_series("series", series)
+    horizon = check_positive("horizon", horizon)
     check_between("horizon", horizon, 1, len(series) - 1)
     return float(np.mean((series[horizon:] - series[:-horizon]) ** 2))
 
@@ -203,13 +208,14 @@ def real_series(name: str) -> Series:
             "pip install statsmodels."
         ) from error
     data = dataset.load_pandas().data
-    if name == "sunspots":
-        time, values = data["YEAR"].to_numpy(), data["SUNACTIVITY"].to_numpy()
+    if name == "sunspots":  # copies, for the arrays of pandas may be read-only
+        time, values = data["YEAR"].to_numpy(copy=True), data["SUNACTIVITY"].to_numpy(copy=True)
         return Series(name, "sunspot number", time, values, "National Geophysical Data Center")
     if name == "elnino":  # a row for each year, a column for each month
         time = (data["YEAR"].to_numpy()[:, None] + (np.arange(12) + 0.5) / 12).ravel()
         values = data.drop(columns="YEAR").to_numpy().ravel()
         return Series(name, "degrees Celsius", time, values, "NOAA, ERSST.V3B, Nino 1+2")
     monthly = data["co2"].resample("MS").mean().interpolate()
-    time = (monthly.index.year + (monthly.index.month - 0.5) / 12).to_numpy()
-    return Series(name, "ppm", time, monthly.to_numpy(), "Keeling & Whorf, CDIAC 2004")
+    time = (monthly.index.year + (monthly.index.month - 0.5) / 12).to_numpy(copy=True)
+    values = monthly.to_numpy(copy=True)
+    return Series(name, "ppm", time, values, "Keeling & Whorf, CDIAC 2004")
