@@ -5,9 +5,11 @@ OUT, and kills itself by SIGKILL where KILL says: "step N" within step N, "write
 checkpoint is complete on disk but not yet in its place.
 """
 
+import itertools
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import pytest
 import rnnbook.checkpoint
 from rnnbook import tasks
 from rnnbook.adapters import generators
-from rnnbook.checkpoint import load_tree, save_tree, write_atomically
+from rnnbook.checkpoint import check_alike, load_tree, save_tree, write_atomically
 from rnnbook.scratch import losses, optim, schedules
 from rnnbook.scratch.embedding import Embedding
 from rnnbook.scratch.gru import GRU
@@ -169,6 +171,40 @@ def test_learning_rate_is_given_back(family):
     optimizer = parts[2]
     rate = optimizer.lr if family == "scratch" else optimizer.param_groups[0]["lr"]
     assert rate == 0.01
+
+
+@pytest.mark.parametrize("stopped_by", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["loss", "schedule"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_learning_rates_are_given_back_after_an_error(family, where, stopped_by):
+    """Whoever catches it and trains on would otherwise go on at the rate of that step."""
+    model, loss, optimizer = make(family)
+    if family == "torch":  # two groups, each with a rate of its own
+        import torch
+
+        groups = [{"params": part.parameters()} for part in (model.rnn, model.head)]
+        optimizer = torch.optim.Adam([groups[0], groups[1] | {"lr": 0.5}], lr=0.01)
+
+    def stop_at(step, count, then):
+        def called(*arguments):
+            if next(count) == step:
+                raise stopped_by("stop")
+            return then(*arguments)
+
+        return called
+
+    falling = schedules.cosine(8)
+    with pytest.raises(stopped_by, match="stop"):
+        train(
+            family,
+            parts=(model, loss, optimizer),
+            wrap=lambda loss: stop_at(4 if where == "loss" else -1, itertools.count(), loss),
+            schedule=stop_at(4 if where == "schedule" else -1, itertools.count(), falling),
+        )
+    if family == "scratch":
+        assert optimizer.lr == 0.01
+    else:
+        assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.5]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -629,6 +665,27 @@ def test_another_state_of_a_numpy_optimizer_is_refused(entry, value, message, tm
     tree["state"]["optimizer"][entry] = value
     save_tree(file, tree)
     assert_refused(make("scratch", seed=1), file, message)
+
+
+@pytest.mark.parametrize(
+    ("saved", "own", "fits"),
+    [
+        ("f4", "f8", True),
+        ("f8", "f4", True),  # as a model loads it: rounded
+        ("i8", "f4", True),
+        ("c16", "f8", False),  # an imaginary part would be lost
+        ("f8", "i8", False),
+        ("i8", "?", False),
+        ("U1", "f8", False),
+    ],
+)
+def test_only_numbers_of_a_kind_that_fits_are_loaded(saved, own, fits):
+    arrays = np.zeros(2, saved), np.zeros(2, own)
+    if fits:
+        return check_alike("checkpoint", *arrays)
+    message = f"checkpoint must fit the dtype {arrays[1].dtype}, got {arrays[0].dtype}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_alike("checkpoint", *arrays)
 
 
 def test_another_state_of_a_torch_optimizer_is_refused(tmp_path):
