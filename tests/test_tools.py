@@ -497,6 +497,29 @@ def test_watch_of_a_process_that_ended():
     assert watch.peak_mb < 200
 
 
+@pytest.mark.parametrize(("profile", "same_again"), [("rnnbook", True), ("explore", False)])
+def test_examples_are_the_same_in_every_run_unless_others_are_asked_for(profile, same_again):
+    code = (
+        "import conftest\n"
+        "from hypothesis import given, strategies\n"
+        "@given(strategies.integers())\n"
+        "def draw(number):\n    print(number)\n"
+        "draw()"
+    )
+    draws = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT / "tests",
+            env={**os.environ, "HYPOTHESIS_PROFILE": profile},
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert (draws[0] == draws[1]) == same_again
+    assert len(draws[0]) > (20 if same_again else 200)
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_help_lists_the_targets():
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
