@@ -140,6 +140,7 @@ def test_answers_are_counted_where_they_are_asked():
     assert not wrong.any()
 
 
+@pytest.mark.slow
 def test_architectures_run_and_repeat():
     settings = architectures.settings(True)
     assert len(settings) == 22

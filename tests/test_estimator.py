@@ -47,6 +47,7 @@ def data():
     return X, 7 + 2 * X[:, 0] * X[:, -1]
 
 
+@pytest.mark.slow
 def test_scikit_learns_own_checks():
     """Raises at the first check that fails; the skipped one waits for SCIPY_ARRAY_API=1."""
     results = check_estimator(RecurrentRegressor(), on_skip=None)

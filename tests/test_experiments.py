@@ -416,6 +416,7 @@ def test_rule_or_position_has_the_targets_that_it_says():
     )
 
 
+@pytest.mark.slow
 def test_rule_or_position_repeats():
     from rnnbook.experiments.studies import rule_or_position
 

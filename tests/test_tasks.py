@@ -284,6 +284,7 @@ def test_brackets_are_nested(rng):
 
 
 @pytest.mark.parametrize("max_depth", [1, 3])
+@pytest.mark.slow
 def test_brackets_baseline(rng, max_depth):
     options = {"kinds": 2, "max_depth": max_depth, "go_on": 0.4}
     batch = tasks.brackets(30_000, rng, **options)
@@ -377,6 +378,7 @@ def test_reber_by_hand():
 
 
 @pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.slow
 def test_reber_baseline_by_simulation(rng, embedded):
     batch = tasks.reber_grammar(20_000, rng, embedded=embedded)
     target, state = batch.target[batch.mask], batch.latent[batch.mask]
@@ -384,6 +386,7 @@ def test_reber_baseline_by_simulation(rng, embedded):
     assert loss == pytest.approx(tasks.reber_baseline(embedded=embedded), rel=0.01)
 
 
+@pytest.mark.slow
 def test_reber_baseline_of_one_that_forgets(rng):
     batch = tasks.reber_grammar(20_000, rng)
     target, state = batch.target[batch.mask], batch.latent[batch.mask]

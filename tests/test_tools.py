@@ -523,7 +523,7 @@ def test_examples_are_the_same_in_every_run_unless_others_are_asked_for(profile,
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_help_lists_the_targets():
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
-    for target in ("book", "test", "test-portable", "notebooks", "lab", "bench", "clean"):
+    for target in ("book", "test", "quick", "test-portable", "notebooks", "lab", "bench", "clean"):
         assert re.search(rf"^make {target} +\w", listed, re.MULTILINE)
 
 

@@ -456,6 +456,7 @@ def test_without_resume_a_run_starts_over(tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kill", ["step 9", "write 3", "none"])
+@pytest.mark.slow
 def test_a_killed_run_continues_bit_for_bit(family, kill, tmp_path):
     """Four steps an epoch: step 9 is in the third epoch, the third checkpoint after it."""
     whole, _ = train(family)
