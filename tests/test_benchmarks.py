@@ -181,6 +181,7 @@ def cannot(reason):
     raise Unavailable(reason)
 
 
+@pytest.mark.slow
 def test_what_another_process_raises_is_raised_here():
     with pytest.raises(Unavailable, match="not on this machine"):
         OwnProcess(cannot, "not on this machine")

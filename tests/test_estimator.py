@@ -223,6 +223,7 @@ def test_wrong_data_are_told(data):
         clone(QUICK).fit(np.where(X > 5, np.nan, X), y)
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch():
     code = "import sys, rnnbook.estimator; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

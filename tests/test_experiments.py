@@ -425,6 +425,7 @@ def test_rule_or_position_repeats():
     assert rule_or_position.run(setting, 0) != rule_or_position.run(setting, 1)
 
 
+@pytest.mark.slow
 def test_rule_or_position_tests_each_model_on_new_sequences():
     from rnnbook.experiments.studies import rule_or_position
 
@@ -437,6 +438,7 @@ def test_rule_or_position_tests_each_model_on_new_sequences():
     assert calendar["recurrent"] > 0.7
 
 
+@pytest.mark.slow
 def test_vowel_order_repeats():
     from rnnbook.experiments.studies import vowel_order
 

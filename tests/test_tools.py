@@ -282,11 +282,12 @@ def test_failed_build_leaves_the_last_good_pages(house):
     assert "Nothing has changed" in build(house).stdout
 
     good = page.read_bytes()
-    first.cells[0].source = "# One\n\n{ref}`nowhere`"
+    first.cells[0].source = "# One\n\n{ref}`nowhere`, {py:func}`rnnbook.nothing`"
     nbformat.write(first, house / "notebooks/one.ipynb")
     failed = build(house)
     assert failed.returncode == 1
     assert "undefined label: 'nowhere'" in failed.stderr
+    assert "target not found: rnnbook.nothing" in failed.stderr  # and what else there is
     last = failed.stderr.strip().splitlines()[-1]
     assert last.startswith("The book was not built")
     assert "_build/html" in last
@@ -319,6 +320,19 @@ def test_build_is_due_when_what_it_is_made_from_changes(house, monkeypatch, path
     before = builder.inputs()
     changed.write_text("another")
     assert (builder.inputs() != before) == matters
+
+
+def test_build_without_a_first_page_is_none(house, monkeypatch):
+    pages = house / "_build/html"
+    pages.mkdir(parents=True)
+    (pages / "index.html").write_text("the last good one")
+    monkeypatch.setattr(builder, "ROOT", house)
+    monkeypatch.setattr(builder, "OUTPUT", pages)
+    monkeypatch.setattr(builder, "sphinx", lambda target: (0, ["nothing to do"]))
+    monkeypatch.setattr(builder, "slugs", list)
+    with pytest.raises(SystemExit, match=r"was not built.*the last good pages stay"):
+        builder.main()
+    assert [path.read_text() for path in pages.iterdir()] == ["the last good one"]
 
 
 def test_build_is_due_when_a_page_moves(house, monkeypatch):
