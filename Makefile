@@ -7,7 +7,7 @@ PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 PY     = $(if $(filter Windows_NT,$(OS)),.venv/Scripts/python,.venv/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book test test-portable notebooks results lab bench lint pins clean
+.PHONY: help environment book test quick test-portable notebooks results lab bench lint pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ book: environment ## build the HTML from the stored notebooks and print the page
 
 test: environment ## run every test: library, tools, chapters (nbval, strict), pages in a browser
 	@$(PY) -m pytest -n 2 --dist loadfile
+
+quick: environment ## run the unit tests alone, under a minute: no notebooks, no browser, nothing slow
+	@HYPOTHESIS_PROFILE=quick $(PY) -m pytest tests -n 2 -m 'not slow and not browser'
 
 # Other instruction sets, as far as one machine can play them: what is stored must survive them all.
 # NumPy switches off only what it names in __cpu_dispatch__, and ignores other names without a word.

@@ -65,6 +65,7 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     """Largest difference between ``a`` and ``b``, over the largest entry of either.
 
         max|a - b| / max(max|a|, max|b|),      0 where both are zero everywhere
+                                               infinity where a number is NaN or infinite
 
     The scale is that of the whole array, because an entry that is nearly zero has no digits of its
     own: its error is the rounding of the large numbers that it was computed from.
@@ -72,8 +73,12 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     """
     a, b = real_numbers("a", a, np.float64), real_numbers("b", b, np.float64)
     check_shape("b", b, a.shape)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(a - b).max(initial=0)
+    if not difference < np.inf:  # a NaN would hide in a maximum over several errors
+        return np.inf
     scale = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-    return float(np.abs(a - b).max() / scale) if scale else 0.0
+    return float(difference / scale) if scale else 0.0
 
 
 def compare_gradients(

@@ -140,6 +140,7 @@ def test_answers_are_counted_where_they_are_asked():
     assert not wrong.any()
 
 
+@pytest.mark.slow
 def test_architectures_run_and_repeat():
     settings = architectures.settings(True)
     assert len(settings) == 22
@@ -186,6 +187,7 @@ def test_right_wants_every_word_and_the_end():
     assert not spelled_numbers.right(Terse(), test).any()
 
 
+@pytest.mark.slow
 def test_what_is_learned_is_the_next_word():
     pairs, _ = spelled_numbers.split(64, 1, rng())
     torch.manual_seed(0)
@@ -207,6 +209,7 @@ def test_by_digits_is_in_the_order_of_the_digits(monkeypatch):
     assert found["by_digits"] == [None, 0, 0, 0, 1, 0]  # all of one digit are trained on
 
 
+@pytest.mark.slow
 def test_spelled_numbers_run_and_repeat():
     plain, _, attentive = spelled_numbers.settings(True)[:3]
     first, again, other = (spelled_numbers.run(s, 0) for s in (plain, plain, attentive))

@@ -223,6 +223,7 @@ def test_translate_ends_with_end_or_at_the_longest(model_class, source):
         assert tokens.tolist() == [[END]] * B
 
 
+@pytest.mark.slow
 def test_reversing_is_learned():
     """Strings of up to five symbols, backwards: nearly all right after a few hundred updates."""
     rng = np.random.default_rng(0)

@@ -58,6 +58,7 @@ def test_a_vowel_has_its_pitch(pitch):
         assert heard(glide[place]) == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_vowel_opens_from_the_neutral_tract_and_closes():
     a, i = (tasks.log_mel(tasks.vowel(name, frames=80, pitch=(50, 50))) for name in "ai")
     apart = np.abs((a - a.mean(1, keepdims=True)) - (i - i.mean(1, keepdims=True))).mean(axis=1)

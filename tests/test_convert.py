@@ -397,6 +397,7 @@ def run_keras(stack, x):
 
 @kinds
 @layouts
+@pytest.mark.slow
 def test_keras_and_back(keras, kind, num_layers, bidirectional):
     layer = make(kind, num_layers, bidirectional)
     stack = keras_stack(keras, kind, layer)

@@ -47,6 +47,7 @@ def data():
     return X, 7 + 2 * X[:, 0] * X[:, -1]
 
 
+@pytest.mark.slow
 def test_scikit_learns_own_checks():
     """Raises at the first check that fails; the skipped one waits for SCIPY_ARRAY_API=1."""
     results = check_estimator(RecurrentRegressor(), on_skip=None)
@@ -222,6 +223,7 @@ def test_wrong_data_are_told(data):
         clone(QUICK).fit(np.where(X > 5, np.nan, X), y)
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch():
     code = "import sys, rnnbook.estimator; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -670,6 +670,7 @@ def test_rule_or_position_has_the_targets_that_it_says():
     )
 
 
+@pytest.mark.slow
 def test_rule_or_position_repeats():
     from rnnbook.experiments.studies import rule_or_position
 
@@ -678,6 +679,7 @@ def test_rule_or_position_repeats():
     assert rule_or_position.run(setting, 0) != rule_or_position.run(setting, 1)
 
 
+@pytest.mark.slow
 def test_rule_or_position_tests_each_model_on_new_sequences():
     from rnnbook.experiments.studies import rule_or_position
 
@@ -690,6 +692,7 @@ def test_rule_or_position_tests_each_model_on_new_sequences():
     assert calendar["recurrent"] > 0.7
 
 
+@pytest.mark.slow
 def test_vowel_order_repeats():
     from rnnbook.experiments.studies import vowel_order
 

@@ -179,6 +179,7 @@ def test_a_model_that_cannot_write_is_told(change, message):
         generate(model, 2, RNG)
 
 
+@pytest.mark.slow
 def test_the_experiment_repeats_and_counts_what_it_says(monkeypatch):
     from rnnbook.experiments.studies import number_text
 

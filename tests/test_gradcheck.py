@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnnbook.gradcheck import check_layer, compare_gradients, numerical_gradient, relative_error
+from rnnbook.scratch.fused import FusedLSTM
 
 
 class Decay:
@@ -82,18 +83,28 @@ def test_float32_is_refused():
         check_layer(Decay(), [1.0], rng=np.random.default_rng(0))
 
 
-def test_a_step_that_is_not_positive_is_refused():
-    with pytest.raises(ValueError, match=r"eps must be positive, got -0\.1"):
-        numerical_gradient(lambda: 0.0, np.ones(2), eps=-0.1)
+@pytest.mark.parametrize("eps", [-0.1, 0, np.nan])
+def test_a_step_that_is_not_positive_is_refused(eps):
+    with pytest.raises(ValueError, match=f"eps must be positive, got {eps}"):
+        numerical_gradient(lambda: 0.0, np.ones(2), eps=eps)
 
 
 def test_relative_error():
     assert relative_error(np.zeros(3), np.zeros(3)) == 0
     assert relative_error(np.array([100.0, 0.0]), np.array([100.0, 1.0])) == pytest.approx(0.01)
     assert relative_error(np.ones(2), -np.ones(2)) == 2
-    assert np.isnan(relative_error(np.array([np.nan]), np.ones(1)))
+    assert relative_error(np.zeros(2), np.ones(2)) == relative_error(np.ones(2), np.zeros(2)) == 1
+    assert relative_error(np.zeros((0, 2)), np.zeros((0, 2))) == 0
     with pytest.raises(ValueError, match=r"b must have shape \(2, 1\), got \(2,\)"):
         relative_error(np.ones((2, 1)), np.ones(2))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_no_number_is_never_right(number):
+    """And stays so in ``max(errors.values())``, where a NaN would be passed over."""
+    for other in (0.0, 1.0, number):
+        a, b = np.array([other, 0.0]), np.array([number, 0.0])
+        assert relative_error(a, b) == relative_error(b, a) == np.inf
 
 
 def test_compare_gradients_names_each_array(rng):
@@ -101,6 +112,28 @@ def test_compare_gradients_names_each_array(rng):
     errors = compare_gradients(lambda: a @ b, {"a": a, "b": b}, {"a": b.copy(), "b": -a})
     assert errors["a"] < 1e-8
     assert errors["b"] == pytest.approx(2)
+
+
+def test_check_layer_checks_a_layer_in_evaluation_mode(rng):
+    layer = FusedLSTM(2, 3, rng=rng).eval()
+    assert max(check_layer(layer, rng.standard_normal((2, 4, 2)), rng=rng).values()) < 1e-7
+    assert not layer.training
+
+
+def test_check_layer_writes_into_nothing_that_it_was_given(rng):
+    x, state = rng.standard_normal((3, 4, 2)), rng.standard_normal((1, 3, 2))
+    x.flags.writeable = state.flags.writeable = False
+    assert max(check_layer(Decay(), x, state=state, rng=rng).values()) < 1e-7
+
+
+def test_check_layer_keeps_the_gradients_of_a_layer_that_uses_their_memory_again(rng):
+    class Thrifty(Decay):
+        def forward(self, x, state=None, lengths=None):
+            for array in self.grads.values():
+                array[...] = np.nan
+            return super().forward(x, state, lengths)
+
+    assert max(check_layer(Thrifty(), rng.standard_normal((3, 4, 2)), rng=rng).values()) < 1e-7
 
 
 @pytest.mark.parametrize("pair", [False, True])

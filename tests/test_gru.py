@@ -84,6 +84,7 @@ def test_equals_torch_for_any_shape(kind, drawn):
 
 
 @pytest.mark.parametrize("kind", TWINS)
+@pytest.mark.slow
 def test_equals_torch_over_many_blocks_of_steps(kind):
     rng = np.random.default_rng(0)
     layer = kind(2, 4, 2, True, rng=rng)

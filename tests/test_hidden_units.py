@@ -66,6 +66,7 @@ def test_one_seed_has_one_teacher_whatever_the_windows_and_the_noise():
     assert linear[0] == pytest.approx(linear[1], rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_run_repeats_and_chooses_what_its_errors_say():
     setting = {"teacher": 4, "windows": 60, "noise": 0.3, "sizes": [1, 2, 8], "epochs": 30}
     first, again = (hidden_units.run(setting, 0) for _ in range(2))
@@ -85,6 +86,7 @@ def test_a_run_repeats_and_chooses_what_its_errors_say():
     assert (error > 0.3**2).all()
 
 
+@pytest.mark.slow
 def test_the_student_of_one_unit_finds_a_teacher_of_one():
     """The excess error is measured against the teacher, without the noise of 0.25."""
     setting = {"teacher": 1, "windows": 400, "noise": 0.5, "sizes": [1], "epochs": 60}

@@ -124,3 +124,12 @@ def test_wrong_layers_are_named():
         orthogonal_(minimal)
     with pytest.raises(ValueError, match="must have a parameter weight_hh, got Linear without"):
         identity_(Linear(2, 3))
+
+
+def test_a_forget_bias_that_is_no_number_is_refused_and_changes_nothing():
+    lstm = LSTM(2, 3, rng=np.random.default_rng(0))
+    before = {name: array.copy() for name, array in lstm.params.items()}
+    with pytest.raises(ValueError, match="value must lie between -inf and inf, got nan"):
+        set_forget_bias(lstm, np.nan)
+    for name, array in lstm.params.items():
+        np.testing.assert_array_equal(array, before[name])

@@ -48,7 +48,10 @@ def expected(kind, case):
     return run("plain", kind, case)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow if CASES[c][0] in SIZES else ()) for c in CASES],
+)
 @kinds
 @rungs
 def test_a_rung_gives_the_numbers_of_the_plain_layer(rung, kind, case):

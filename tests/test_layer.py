@@ -165,6 +165,25 @@ def test_in_evaluation_the_numbers_are_the_same_and_nothing_is_kept(kind, rng):
 
 
 @every_layer
+def test_going_over_to_evaluation_forgets_what_was_kept(kind, rng):
+    layer = kind(D, H, rng=rng)
+    layer.forward(rng.standard_normal((B, T, D)))
+    layer.eval()
+    with enable_grad(), pytest.raises(RuntimeError, match="needs a call of forward before it"):
+        layer.backward(np.zeros((B, T, H)))
+
+
+def test_an_error_within_enable_grad_ends_it(rng):
+    layer = LSTM(D, H, rng=rng).eval()
+    x = rng.standard_normal((B, T, D))
+    with pytest.raises(ZeroDivisionError), enable_grad():
+        raise ZeroDivisionError
+    layer.forward(x)
+    with pytest.raises(RuntimeError, match="within enable_grad"):
+        layer.backward(np.zeros((B, T, H)))
+
+
+@every_layer
 @pytest.mark.parametrize("sizes", [(B, T, D, H), (1, 1, 1, 1), (1, T, 1, H), (B, 1, D, 1)])
 def test_nothing_that_is_returned_or_given_is_an_alias(kind, sizes, rng):
     batch, steps, size, units = sizes

@@ -45,7 +45,10 @@ X = np.random.default_rng(7).standard_normal((B, T, D))
 
 
 @every_cell
-@pytest.mark.parametrize(("settings", "lengths"), [((), None), ((2, True), [2, 4, 1])])
+@pytest.mark.parametrize(
+    ("settings", "lengths"),
+    [((), None), pytest.param((2, True), [2, 4, 1], marks=pytest.mark.slow)],
+)
 def test_finite_differences_agree(cell, settings, lengths, rng, x):
     layer = make(cell, *settings, rng=rng)
     for array in layer.params.values():

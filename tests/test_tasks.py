@@ -284,6 +284,7 @@ def test_brackets_are_nested(rng):
 
 
 @pytest.mark.parametrize("max_depth", [1, 3])
+@pytest.mark.slow
 def test_brackets_baseline(rng, max_depth):
     options = {"kinds": 2, "max_depth": max_depth, "go_on": 0.4}
     batch = tasks.brackets(30_000, rng, **options)
@@ -377,6 +378,7 @@ def test_reber_by_hand():
 
 
 @pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.slow
 def test_reber_baseline_by_simulation(rng, embedded):
     batch = tasks.reber_grammar(20_000, rng, embedded=embedded)
     target, state = batch.target[batch.mask], batch.latent[batch.mask]
@@ -384,6 +386,7 @@ def test_reber_baseline_by_simulation(rng, embedded):
     assert loss == pytest.approx(tasks.reber_baseline(embedded=embedded), rel=0.01)
 
 
+@pytest.mark.slow
 def test_reber_baseline_of_one_that_forgets(rng):
     batch = tasks.reber_grammar(20_000, rng)
     target, state = batch.target[batch.mask], batch.latent[batch.mask]
@@ -439,6 +442,29 @@ def test_mackey_glass_solves_its_equation(rng):
     assert coarse.std() > 0.05
     # 0.2 / (1 + x^10) = 0.1 at x = 1: the point to which short delays converge.
     assert tasks.mackey_glass(1, rng, delay=2.0, transient=3000)[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_mackey_glass_is_of_fourth_order_while_its_past_is_known():
+    """Until one delay has passed the equation is linear, dx/dt = forcing - 0.1 x."""
+    start = np.random.default_rng(3).uniform(0.8, 1.4)
+    rest = 2 * start / (1 + start**10)  # where the slope is zero
+    exact = rest + (start - rest) * np.exp(-0.1 * np.arange(18))
+    errors = [
+        np.abs(tasks.mackey_glass(18, np.random.default_rng(3), substeps=n, transient=0) - exact)
+        for n in (1, 2, 4)
+    ]
+    orders = np.diff([-np.log2(error.max()) for error in errors])
+    np.testing.assert_allclose(orders, 4, atol=0.1)
+
+
+def test_mackey_glass_is_of_second_order_beyond():
+    """There a mean of two neighbors stands for the delayed value between them."""
+    paths = {
+        n: tasks.mackey_glass(50, np.random.default_rng(3), substeps=n, transient=0)
+        for n in (2, 4, 8, 64)
+    }
+    errors = [np.abs(paths[n] - paths[64]).max() for n in (2, 4, 8)]
+    np.testing.assert_allclose(-np.diff(np.log2(errors)), 2, atol=0.1)
 
 
 def test_mackey_glass_is_chaotic_at_delay_17():

@@ -152,6 +152,7 @@ def test_a_pickle_holds_weights_and_settings_and_no_batch(name):
 
 
 @every_part
+@pytest.mark.slow
 def test_nothing_of_a_batch_outlives_its_backward(name):
     part = make(name)
     x = inputs(name, 1, batch=100, steps=60)[0]

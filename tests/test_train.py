@@ -5,6 +5,7 @@ OUT, and kills itself by SIGKILL where KILL says: "step N" within step N, "write
 checkpoint is complete on disk but not yet in its place.
 """
 
+import itertools
 import math
 import os
 import pickle
@@ -409,6 +410,40 @@ def test_a_model_without_parameters_is_evaluated():
     assert evaluate(model, data, loss=torch.nn.functional.mse_loss) == 1
 
 
+@pytest.mark.parametrize("stopped_by", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["loss", "schedule"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_learning_rates_are_given_back_after_an_error(family, where, stopped_by):
+    """Whoever catches it and trains on would otherwise go on at the rate of that step."""
+    model, loss, optimizer = make(family)
+    if family == "torch":  # two groups, each with a rate of its own
+        import torch
+
+        groups = [{"params": part.parameters()} for part in (model.rnn, model.head)]
+        optimizer = torch.optim.Adam([groups[0], groups[1] | {"lr": 0.5}], lr=0.01)
+
+    def stop_at(step, count, then):
+        def called(*arguments):
+            if next(count) == step:
+                raise stopped_by("stop")
+            return then(*arguments)
+
+        return called
+
+    falling = schedules.cosine(8)
+    with pytest.raises(stopped_by, match="stop"):
+        train(
+            family,
+            parts=(model, loss, optimizer),
+            wrap=lambda loss: stop_at(4 if where == "loss" else -1, itertools.count(), loss),
+            schedule=stop_at(4 if where == "schedule" else -1, itertools.count(), falling),
+        )
+    if family == "scratch":
+        assert optimizer.lr == 0.01
+    else:
+        assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.5]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_function_draws_fresh_data(family):
     model, loss, optimizer = make(family)
@@ -658,6 +693,7 @@ def test_without_resume_a_run_starts_over(tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kill", ["step 9", "write 3", "none"])
+@pytest.mark.slow
 def test_a_killed_run_continues_bit_for_bit(family, kill, tmp_path):
     """Four steps an epoch: step 9 is in the third epoch, the third checkpoint after it."""
     whole, _ = train(family)

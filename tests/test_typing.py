@@ -125,6 +125,7 @@ def said(tmp_path_factory) -> dict[str, str]:
     return {lines[int(number) - 1]: message for number, message in found}
 
 
+@pytest.mark.slow
 def test_nothing_is_held_against_what_is_right(said):
     assert {line: message for line, message in said.items() if line not in WRONG} == {}
 

@@ -7,6 +7,7 @@ that they reach, the data files that these name, and the pins of the packages th
 
 import hashlib
 import re
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -24,7 +25,7 @@ COLAB_CELL = """\
 import sys
 
 if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+{url}")"""
+    get_ipython().run_line_magic("pip", "install -q git+{url}@v{version}")"""
 
 
 def slugs(root: Path = ROOT) -> list[str]:
@@ -53,9 +54,13 @@ def read_notebook(slug: str, root: Path = ROOT) -> nbformat.NotebookNode | None:
 
 
 def colab_cell(root: Path = ROOT) -> str:
-    """The first code cell of every chapter, for the repository named in _config.yml."""
+    """The first code cell of every chapter: it installs the release that the chapter belongs to.
+
+    The repository is the one that _config.yml names, the release that of pyproject.toml.
+    """
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    return COLAB_CELL.format(url=config["repository"]["url"])
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return COLAB_CELL.format(url=config["repository"]["url"], version=project["version"])
 
 
 def head(text: nbformat.NotebookNode, mark: dict) -> dict:

@@ -8,7 +8,6 @@ notebook that fails leaves the stored one as it was.
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import nbclient
@@ -30,6 +29,8 @@ from chapters import (
 from jupyter_client.kernelspec import NoSuchKernel
 from progress import done, progress
 from watch import Watch
+
+from rnnbook.checkpoint import write_atomically
 
 CELL_SECONDS = 600
 # One thread, as the tests give each notebook: networks of this size gain nothing from more.
@@ -142,11 +143,7 @@ def clean(book: nbformat.NotebookNode, mark: dict, root: Path) -> None:
 def write(book: nbformat.NotebookNode, path: Path) -> None:
     """Replace the stored notebook in one step."""
     nbformat.validate(book)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(nbformat.writes(book) + "\n")
-    os.chmod(name, 0o644)  # mkstemp makes files that nobody else may read
-    os.replace(name, path)
+    write_atomically(path, (nbformat.writes(book) + "\n").encode())
 
 
 def main(chosen: list[str]) -> None:
