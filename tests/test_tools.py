@@ -10,14 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import chapters
-import environment
+import pytest
+
+pytest.importorskip("jupytext", reason="the tools read the chapters by jupytext")
+pytest.importorskip("nbclient", reason="the tools execute the chapters by nbclient")
+
 import nbformat
 import psutil
-import pytest
-from watch import Watch
 
-import notebooks
+from tools import build, chapters, environment, notebooks
+from tools.watch import Watch
 
 ROOT = chapters.ROOT
 HEAD = """\
@@ -40,7 +42,9 @@ def chapter(*cells: str) -> str:
 
 @pytest.fixture
 def house(tmp_path) -> Path:
-    """A book of one chapter, `one`, beside a library of three modules."""
+    """A book of one chapter, `one`, beside a library of three modules; its path is a hard one."""
+    tmp_path /= "my book[1]"
+    tmp_path.mkdir()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
     (tmp_path / "_toc.yml").write_text(
@@ -49,9 +53,11 @@ def house(tmp_path) -> Path:
     (tmp_path / "_config.yml").write_text(
         "title: A book\nonly_build_toc_files: true\nexclude_patterns: [_build, tools]\n"
         "execute:\n  execute_notebooks: 'off'\nrepository:\n  url: https://github.com/someone/book\n"
+        "sphinx:\n  extra_extensions: [sphinx_exercise]\n"
+        "  local_extensions:\n    rnnbook_site: book/_ext\n"
     )
-    (tmp_path / "requirements.txt").write_text("-c constraints.txt\nnumpy==1\nscikit-learn==2\n")
-    (tmp_path / "constraints.txt").write_text("six==1\n")
+    (tmp_path / "requirements.txt").write_text("numpy==1\nscikit-learn==2\n")
+    (tmp_path / "requirements.lock").write_text("six==1\n")
     (tmp_path / "book/index.md").write_text("# A book\n\nSee {doc}`/notebooks/one`.\n")
     colab = chapters.colab_cell(tmp_path)
     (tmp_path / "book/one.md").write_text(chapter(colab, "print('hello')"))
@@ -213,27 +219,29 @@ def test_paths_of_this_machine_are_taken_out_of_tracebacks(house):
     assert book.cells[0].outputs[0].traceback == [f"File rnnbook{os.sep}checks.py:30"]
 
 
-def build(house: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "tools/build.py"]
+def build_pages(house: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tools.build"]
     return subprocess.run(command, cwd=house, capture_output=True, text=True, encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_failed_build_leaves_the_last_good_pages(house):
-    shutil.copytree(ROOT / "tools", house / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("tools", "book/_ext"):
+        shutil.copytree(ROOT / folder, house / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "rnnbook/reach.py", house / "rnnbook")
     first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One\n\nFine.")])
     nbformat.write(first, house / "notebooks/one.ipynb")
-    done = build(house)
+    done = build_pages(house)
     assert done.returncode == 0, done.stderr
     assert "`make notebooks`" in done.stdout  # the stub was never executed
     page = house / "_build/html/notebooks/one.html"
     assert done.stdout.strip().endswith((house / "_build/html/index.html").as_uri())
-    assert "Nothing has changed" in build(house).stdout
+    assert "Nothing has changed" in build_pages(house).stdout
 
     good = page.read_bytes()
     first.cells[0].source = "# One\n\n{ref}`nowhere`"
     nbformat.write(first, house / "notebooks/one.ipynb")
-    failed = build(house)
+    failed = build_pages(house)
     assert failed.returncode == 1
     assert "undefined label: 'nowhere'" in failed.stderr
     last = failed.stderr.strip().splitlines()[-1]
@@ -241,120 +249,6 @@ def test_failed_build_leaves_the_last_good_pages(house):
     assert "_build/html" in last
     assert page.read_bytes() == good
     assert [path.name for path in (house / "_build").iterdir()] == ["html"]
-
-
-@pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    """`environment` on an empty folder, where steps are noted instead of run."""
-    steps: list[list[str]] = []
-
-    def noted(arguments, **_):
-        steps.append(arguments)
-        if "venv" in arguments:
-            environment.VENV_PYTHON.parent.mkdir(parents=True)
-            environment.VENV_PYTHON.touch()
-        return subprocess.CompletedProcess(arguments, 0, b"", b"")
-
-    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(environment, "VENV_PYTHON", tmp_path / ".venv/bin/python")
-    monkeypatch.setattr(environment, "DONE", tmp_path / ".venv/installed.sha256")
-    monkeypatch.setattr(environment, "has_gpu", lambda: True)
-    monkeypatch.setattr(environment.subprocess, "run", noted)
-    monkeypatch.setattr(sys, "argv", ["environment.py"])
-    return steps
-
-
-def test_environment_is_made_once_and_again_for_other_pins(fresh, tmp_path, monkeypatch):
-    environment.main()
-    assert [step[2] for step in fresh] == ["venv", "pip", "pip"]
-    environment.main()
-    assert len(fresh) == 3
-    pins = tmp_path / "requirements.txt"
-    pins.write_text("torch==1.0\n")
-    monkeypatch.setattr(environment, "PINS", [pins, pins])
-    environment.main()
-    assert len(fresh) > 3
-
-
-def test_interrupted_install_is_not_taken_for_a_finished_one(fresh, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    install = environment.install
-    monkeypatch.setattr(environment, "install", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        environment.main()
-    assert not environment.DONE.exists()
-    monkeypatch.setattr(environment, "install", install)
-    environment.main()
-    assert environment.DONE.exists()
-
-
-def test_environment_here_installs_into_this_python(fresh, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["environment.py", "--here"])
-    environment.main()
-    assert {step[0] for step in fresh} == {sys.executable}
-    assert not environment.DONE.exists()
-
-
-def test_old_python_is_told_so(fresh, monkeypatch):
-    monkeypatch.setattr(environment, "OLDEST", (99, 0))
-    with pytest.raises(SystemExit, match=r"^rnnbook needs Python 99\.0 or newer, .*PYTHON="):
-        environment.main()
-    assert not fresh
-
-
-def test_unknown_option_is_told_so(fresh, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["environment.py", "--hear"])
-    with pytest.raises(SystemExit, match="'--hear'"):
-        environment.main()
-
-
-def test_python_without_venv_is_told_so(fresh, monkeypatch):
-    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(SystemExit, match="apt install python3-venv"):
-        environment.main()
-
-
-def test_failing_step_ends_with_one_sentence(capfd):
-    command = [sys.executable, "-c", "print('pip says'); raise SystemExit(3)"]
-    with pytest.raises(SystemExit, match=r"^pip says\s+Installing x failed: try again\.$"):
-        environment.run("Installing x", command, "try again.", quiet=True)
-    assert "Installing x" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("reachable", "installs"), [(True, 1), (False, 0), (subprocess.TimeoutExpired("uv", 30), 0)]
-)
-def test_cpu_torch_only_where_its_index_answers(monkeypatch, capsys, reachable, installs):
-    calls = []
-
-    def answer(arguments, **_):
-        calls.append(arguments)
-        if "--dry-run" in arguments and isinstance(reachable, Exception):
-            raise reachable
-        status = 0 if reachable or "--dry-run" not in arguments else 2
-        return subprocess.CompletedProcess(arguments, status, "", "")
-
-    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(environment, "has_gpu", lambda: False)
-    monkeypatch.setattr(environment.subprocess, "run", answer)
-    environment.install_cpu_torch("python")
-    from_index = [c for c in calls if "--torch-backend=cpu" in c and "--dry-run" not in c]
-    assert len(from_index) == installs
-    assert ("does not answer" in capsys.readouterr().out) == (installs == 0)
-
-
-def test_pins_are_exact_consistent_and_name_no_host():
-    wanted = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    brought = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    pins = [line for line in wanted.splitlines() if line and not line.startswith(("#", "-c"))]
-    for pin in pins:
-        assert re.fullmatch(r"[\w-]+==[\w.]+", pin)
-        assert pin in brought.splitlines() or pin.startswith("torch==")
-    assert "://" not in wanted + brought
-    assert "file:" not in wanted + brought
-    assert not re.search(r"^(torch|triton|cuda|nvidia)", brought, re.MULTILINE)
 
 
 def test_watch_sees_memory_that_a_child_held():

@@ -21,8 +21,8 @@ try:
     from tools.progress import done, progress
 except ModuleNotFoundError as error:
     sys.exit(
-        f"There is no {error.name} here: make the environment with `python tools/environment.py`, "
-        "then run `python -m tools.build` in the repository's folder, with the Python in .venv."
+        f"This Python does not find {error.name}. `python tools/environment.py` makes the environment "
+        "in .venv; use the Python there, in the repository's folder: `python -m tools.build`."
     )
 
 OUTPUT = ROOT / "_build" / "html"

@@ -68,10 +68,7 @@ def run(step, arguments, remedy, quiet=False) -> None:
     """
     print(f"==> {step}", flush=True)
     output = subprocess.PIPE if quiet else None
-    environment = {**os.environ, "PIP_USER": "0"}  # in an environment, pip refuses --user
-    done = subprocess.run(
-        [str(a) for a in arguments], stdout=output, stderr=subprocess.STDOUT, env=environment
-    )
+    done = subprocess.run([str(a) for a in arguments], stdout=output, stderr=subprocess.STDOUT)
     if done.returncode != 0:
         remedy = remedy() if callable(remedy) else remedy
         sys.exit((done.stdout or b"").decode(errors="replace") + f"{step} failed: {remedy}")
@@ -185,20 +182,19 @@ def answers(uv) -> bool:
 
 
 def install(python, repair=False) -> None:
-    """Install the pins and rnnbook into the environment of ``python``."""
+    """Install the pins and rnnbook into the environment of ``python``, and see that they are there."""
+    os.environ["PIP_USER"] = "0"
+    for elsewhere in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
+        os.environ.pop(elsewhere, None)
     uv = uv_of(python)
     install_lock(python, uv, repair)
     install_torch(python, uv)
-    pip(
-        python,
-        "Installing rnnbook",
-        ["--no-deps", "--no-build-isolation", "-e", ROOT],
-        quiet=True,
-    )
+    itself = ["--no-deps", "--no-build-isolation", "-e", ROOT]
+    pip(python, "Installing rnnbook", itself, quiet=True)
     if lost := missing(python):
         sys.exit(
-            f"{lost[0]} was installed, and {python} does not find it: a setting of pip's (see "
-            "`pip config list`) or a variable such as PIP_TARGET sends it elsewhere; unset it."
+            f"{lost[0]} was installed, and {python} does not find it: a setting of pip's sends it "
+            "elsewhere; see `pip config list`, and unset it."
         )
 
 

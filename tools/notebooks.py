@@ -35,8 +35,8 @@ try:
     from tools.watch import Watch
 except ModuleNotFoundError as error:
     sys.exit(
-        f"There is no {error.name} here: make the environment with `python tools/environment.py`, "
-        "then run `python -m tools.notebooks` in the repository's folder, with the Python in .venv."
+        f"This Python does not find {error.name}. `python tools/environment.py` makes the environment "
+        "in .venv; use the Python there, in the repository's folder: `python -m tools.notebooks`."
     )
 
 CELL_SECONDS = 600
