@@ -21,8 +21,9 @@ try:
     from tools.progress import done, progress
 except ModuleNotFoundError as error:
     sys.exit(
-        f"This Python does not find {error.name}. `python tools/environment.py` makes the environment "
-        "in .venv; use the Python there, in the repository's folder: `python -m tools.build`."
+        f"This Python does not find {error.name}: make the environment with `python "
+        "tools/environment.py`, then run, in this folder, `.venv/bin/python -m tools.build` "
+        "(on Windows, .venv\\Scripts\\python)."
     )
 
 OUTPUT = ROOT / "_build" / "html"

@@ -7,7 +7,6 @@ that they reach, the data files that these name, and the pins of the packages th
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 

@@ -3,9 +3,9 @@
     python tools/environment.py           makes .venv; at once when there is nothing to do
     python tools/environment.py --here    installs into the Python that runs this (Binder)
 
-What requirements.txt names and all that it brings along stands in requirements.lock, each file of it
-with its hash; PyTorch alone has builds of other hashes, and is chosen for the machine. uv installs
-the lock where it can be had, and pip elsewhere.
+What requirements.txt names and all that it brings along stands in requirements.lock, each file with
+its hash; PyTorch alone has builds of other hashes, and is chosen for the machine. uv installs the
+lock where it can be had, and pip elsewhere.
 
 Standard library only, and no syntax that an old Python could not read far enough to be told so.
 """
@@ -36,7 +36,7 @@ REMEDIES = {  # where pip fails: what it says, and what helps; the first that is
     r"externally-managed": "this Python belongs to the system: leave --here away.",
     r"Retrying \(|ConnectionError|ReadTimeout|SSLError|ProxyError": "check the network, see pip's "
     "message above, and try again.",
-    r"ResolutionImpossible|conflicting dependencies": "two pins exclude each other, see pip's "
+    r"ERROR: ResolutionImpossible": "two pins exclude each other, see pip's "
     "message above: change requirements.txt, then run `make pins`.",
     NOT_FOUND: f"a pin cannot be had for Python {platform.python_version()} on this system, see "
     "pip's message above: take another Python, or change the pin in requirements.txt, then run "
@@ -182,7 +182,7 @@ def answers(uv) -> bool:
 
 
 def install(python, repair=False) -> None:
-    """Install the pins and rnnbook into the environment of ``python``, and see that they are there."""
+    """Install the pins and rnnbook into the environment of ``python``, and look if they are there."""
     os.environ["PIP_USER"] = "0"
     for elsewhere in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
         os.environ.pop(elsewhere, None)

@@ -35,8 +35,9 @@ try:
     from tools.watch import Watch
 except ModuleNotFoundError as error:
     sys.exit(
-        f"This Python does not find {error.name}. `python tools/environment.py` makes the environment "
-        "in .venv; use the Python there, in the repository's folder: `python -m tools.notebooks`."
+        f"This Python does not find {error.name}: make the environment with `python "
+        "tools/environment.py`, then run, in this folder, `.venv/bin/python -m tools.notebooks` "
+        "(on Windows, .venv\\Scripts\\python)."
     )
 
 CELL_SECONDS = 600
