@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ pytest.importorskip("nbclient", reason="the tools execute the chapters by nbclie
 import nbformat
 import psutil
 
-from tools import chapters, notebooks
+from tools import build, chapters, notebooks
 from tools.watch import Watch
 
 ROOT = chapters.ROOT
@@ -208,6 +209,118 @@ def test_chapter_without_text(house):
 def test_unknown_chapter_is_told_with_the_known_ones():
     with pytest.raises(SystemExit, match=r"No chapter 'lsmt' in _toc\.yml, which has: \w+"):
         notebooks.main(["lsmt"])
+
+
+CONFLICT = "<<<<<<< HEAD\n{}=======\n{}>>>>>>> theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "notebooks/one.ipynb",
+            '{\n "cells": [],\n' + CONFLICT.format(' "nbformat": 4\n', ' "nbformat": 5\n') + "}\n",
+            r"notebooks/one\.ipynb is no JSON from line 3 on \('<<<<<<< HEAD'\): delete it",
+        ),
+        ("notebooks/one.ipynb", "", r"notebooks/one\.ipynb is no JSON from line 1 on \(''\)"),
+        ("notebooks/one.ipynb", "[]", r"notebooks/one\.ipynb is no notebook of format 4"),
+        (
+            "notebooks/one.ipynb",
+            '{"nbformat": 3}',
+            r"notebooks/one\.ipynb is no notebook of format 4",
+        ),
+        (
+            "_toc.yml",
+            "root: a\n" + CONFLICT.format("b: c\n", "b: d\n"),
+            r"_toc\.yml .* from line 2 on",
+        ),
+        ("_config.yml", "a: b\nc: [d\n", r"_config\.yml is no valid YAML from line 2 on"),
+        (
+            "book/one.md",
+            "---\nkernelspec:\n  name: [a\n---\n",
+            r"book/one\.md is no .* from line 3 on",
+        ),
+        (
+            "book/one.md",
+            HEAD + CELL.format(":tags: [a\n\n1"),
+            r"book/one\.md: Code cell 1 at line 10 could not be read",
+        ),
+    ],
+)
+def test_broken_file_is_named_with_its_line(house, monkeypatch, file, content, message):
+    """By the tool that makes the notebooks and by the one that builds the pages."""
+    stored = house / "notebooks/one.ipynb"
+    stored.write_text(nbformat.writes(nbformat.v4.new_notebook()))
+    (house / file).write_text(content)
+    before = stored.read_bytes()
+    for module, names in (
+        (notebooks, ("slugs", "update")),
+        (build, ("slugs", "difference", "read_yaml")),
+    ):
+        for name in names:
+            function = getattr(module, name)
+            monkeypatch.setattr(module, name, partial(function, root=house))
+    monkeypatch.setattr(build, "sphinx", None)
+    for make in (partial(notebooks.main, []), build.main):
+        with pytest.raises(SystemExit, match=message) as raised:
+            make()
+        assert "\n" not in str(raised.value)
+    assert stored.read_bytes() == before
+
+
+def test_notebook_is_written_whole_or_not_at_all(house, monkeypatch):
+    """Killed before the last step, the writer leaves the stored notebook as it was."""
+    path = house / "notebooks/one.ipynb"
+    path.write_text("as it was")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebooks.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        notebooks.write(nbformat.v4.new_notebook(), path)
+    assert path.read_text() == "as it was"
+    monkeypatch.undo()
+    notebooks.write(nbformat.v4.new_notebook(), path)
+    assert nbformat.read(path, as_version=4).cells == []
+    assert path.stat().st_mode & 0o777 == 0o644 or os.name == "nt"
+
+
+def test_notebooks_are_executed_on_one_thread(house):
+    """Whatever the shell says: another number of threads gives other last digits."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    code = "import os, tools.notebooks; print(*[os.environ.get(name) for name in {}])"
+    elsewhere = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", code.format(names)]
+    done = subprocess.run(command, cwd=ROOT, env=elsewhere, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "1", "1"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [
+        ("_config.yml", True),
+        ("_toc.yml", True),
+        ("requirements.txt", True),
+        ("requirements.lock", True),
+        ("book/one.md", True),
+        ("book/_static/new.css", True),
+        ("notebooks/one.ipynb", True),
+        ("rnnbook/layers/lstm.py", True),
+        ("tools/build.py", True),
+        ("README.md", False),
+        ("rnnbook/__pycache__/checks.pyc", False),
+        ("notebooks/.ipynb_checkpoints/one.ipynb", False),
+    ],
+)
+def test_pages_are_stale_when_what_they_are_made_from_changes(house, monkeypatch, path, matters):
+    monkeypatch.setattr(build, "ROOT", house)
+    before = build.inputs()
+    assert build.inputs() == before
+    changed = house / path
+    changed.parent.mkdir(parents=True, exist_ok=True)
+    changed.write_text(changed.read_text() + "\n" if changed.exists() else "new")
+    assert (build.inputs() != before) == matters
 
 
 def test_paths_of_this_machine_are_taken_out_of_tracebacks(house):

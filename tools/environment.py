@@ -182,7 +182,7 @@ def answers(uv) -> bool:
 
 
 def install(python, repair=False) -> None:
-    """Install the pins and rnnbook into the environment of ``python``, and look if they are there."""
+    """Install pins and rnnbook into the environment of ``python``; all must be found there then."""
     os.environ["PIP_USER"] = "0"
     for elsewhere in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
         os.environ.pop(elsewhere, None)
