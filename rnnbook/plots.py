@@ -8,13 +8,17 @@ depends on color alone.
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
-from scipy import stats
+
+from rnnbook.extras import needed
+
+with needed("plots"):
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+    from scipy import stats
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#222222"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbook.checks import check_between, check_choice, check_generator, check_positive, check_shape
+from rnnbook.extras import needed
 from rnnbook.tasks.batch import Batch
 
 
@@ -195,13 +196,8 @@ def real_series(name: str) -> Series:
         network", CDIAC, 2004), elnino (NOAA, ERSST.V3B, Nino 1+2); all public domain.
     """
     check_choice("name", name, ("sunspots", "co2", "elnino"))
-    try:
+    with needed("series"):
         dataset = importlib.import_module(f"statsmodels.datasets.{name}")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'real_series("{name}") needs statsmodels, which is not installed: '
-            "pip install statsmodels."
-        ) from error
     data = dataset.load_pandas().data
     if name == "sunspots":
         time, values = data["YEAR"].to_numpy(), data["SUNACTIVITY"].to_numpy()
