@@ -28,7 +28,9 @@ def reach(code: str, root: Path = ROOT) -> tuple[set[Path], set[str]]:
         path = root.joinpath(*module.split("."))
         if path.is_dir():
             init = path / "__init__.py"
-            tree = ast.parse(init.read_text(encoding="utf-8")) if init.exists() else ast.Module([])
+            tree = (
+                ast.parse(init.read_text(encoding="utf-8")) if init.exists() else ast.Module([], [])
+            )
             if name and ((path / name).is_dir() or (path / f"{name}.py").exists()):
                 return visit(f"{module}.{name}")
             wanted = [found for found in imports(tree, module) if found[2] == name or not name]
@@ -54,12 +56,13 @@ def reach(code: str, root: Path = ROOT) -> tuple[set[Path], set[str]]:
 
 def imports(tree: ast.AST, package: str) -> list[tuple[str, str | None, str]]:
     """(module, name in it or None, name here) of every import in ``tree``."""
-    found = []
+    found: list[tuple[str, str | None, str]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [(alias.name, None, alias.asname or alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1]
-            origin = ".".join([*base, node.module or ""]).strip(".") if node.level else node.module
+            module = node.module or ""
+            origin = ".".join([*base, module]).strip(".") if node.level else module
             found += [(origin, alias.name, alias.asname or alias.name) for alias in node.names]
     return found

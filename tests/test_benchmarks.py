@@ -18,6 +18,7 @@ pytest.importorskip("torch", reason="torch is what the layers are measured again
 
 import torch
 
+from benchmarks import __main__ as bench
 from benchmarks import layers, report, scans
 from benchmarks.__main__ import FIGURE, PAGE, README, RESULTS, ROOT, dumps
 from benchmarks.clock import SAMPLE, blas, compare, seconds_per_call, take_turns, threads
@@ -47,6 +48,46 @@ def test_figure_is_drawn_from_the_stored_measurements(results):
 
     svg = FIGURE.read_text(encoding="utf-8")
     assert fingerprint(results) in svg, "run `python -m benchmarks --plot`"
+
+
+def test_stored_measurements_are_of_the_present_code(results):
+    changed = bench.changed(results)
+    assert not changed, f"{', '.join(changed)} changed: run `make results`"
+
+
+def test_what_is_measured_and_what_measures_is_traced():
+    code = bench.code()
+    assert {"benchmarks/ladder.py", "rnnbook/scratch/fused.py", "rnnbook/pytorch/scan.py"} <= set(
+        code
+    )
+    other = {"code": code | {"rnnbook/scratch/fused.py": "0", "rnnbook/gone.py": "1"}}
+    assert bench.changed(other) == ["rnnbook/gone.py", "rnnbook/scratch/fused.py"]
+    assert bench.changed({"code": code}) == []
+
+
+def test_only_what_is_as_fast_as_stored_is_renewed(results, monkeypatch, tmp_path, capsys):
+    slower = 1.0
+
+    def race(kind, size, names, **_):
+        (row,) = (
+            row
+            for row in results["layers"]
+            if (row["kind"], tuple(row["size"]), row["threads"]) == (kind, size, 1)
+        )
+        fused = {"median": row["ratios"]["NumPy fused"]["median"] * slower}
+        return row | {"ratios": row["ratios"] | {"NumPy fused": fused}}
+
+    monkeypatch.setattr(layers, "race", race)
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "results.json")
+    old = results | {"code": {}}
+    slower = 1.5
+    assert bench.renew(old) == 1
+    assert "NumPy fused, LSTM at 10, 10, 1, 50: " in capsys.readouterr().err
+    assert not bench.RESULTS.exists()
+    slower = 1.1
+    assert bench.renew(old) == 0
+    assert json.loads(bench.RESULTS.read_text()) == results | {"code": bench.code()}
+    assert bench.renew(results | {"code": bench.code()}) == 0
 
 
 def test_stored_measurements_are_complete(results):

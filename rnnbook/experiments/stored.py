@@ -1,19 +1,33 @@
 """Reading stored results, and what several seeds say together."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 from rnnbook.checks import check_between, check_choice, check_generator, check_positive
+from rnnbook.reach import ROOT
 
 STUDIES = Path(__file__).parent / "studies"
+SHIPPED = STUDIES.parent / "results"
+
+
+def results_folder(experiment: Path) -> Path:
+    """Where the results of an experiment's file are written: in the folder ``results`` beside it.
+
+    Those of the library's own experiments lie with the library where that is a writable checkout;
+    an installed library is left alone, and they go to ``rnnbook-results`` in the current folder.
+    """
+    if experiment.parent != STUDIES:
+        return experiment.parent / "results"
+    checkout = (ROOT / "pyproject.toml").exists() and os.access(SHIPPED, os.W_OK)
+    return SHIPPED if checkout else Path.cwd() / "rnnbook-results"
 
 
 def results_file(experiment: Path, *, quick: bool) -> Path:
-    """Where the merged results of an experiment's file lie; quick ones are not kept by git."""
-    own = experiment.parent == STUDIES
-    folder = (STUDIES.parent if own else experiment.parent) / "results"
+    """Where merged results are written; quick ones are not kept by git."""
+    folder = results_folder(experiment)
     return folder / (f".cache/{experiment.stem}-quick.json" if quick else f"{experiment.stem}.json")
 
 
@@ -21,13 +35,17 @@ def load_results(name: str | Path, *, quick: bool = False) -> dict:
     """The stored results of an experiment, by its name or the path of its file.
 
     Returns:
-        a dict with ``experiment``, ``quick``, ``date``, ``environments`` (versions and machine)
-        and ``runs``, each with ``setting``, ``seed``, ``metrics``, ``seconds`` and
-        ``environment``, the number of its entry in ``environments``.
+        a dict with ``experiment``, ``quick``, ``date``, ``code`` (a hash of each file that gave
+        them), ``environments`` (versions and machine), ``runs``, each with ``setting``, ``seed``,
+        ``metrics``, ``seconds`` and ``environment``, the number of its entry in ``environments``,
+        and ``canary``, a few cheap runs by which the tests know whether the code still gives them.
     Raises:
         FileNotFoundError: where it was never run; the message is the command to run.
     """
-    file = results_file(experiment_file(name), quick=quick)
+    experiment = experiment_file(name)
+    file = results_file(experiment, quick=quick)
+    if experiment.parent == STUDIES and not quick and not file.exists():
+        file = SHIPPED / file.name
     if not file.exists():
         option = " --quick" if quick else ""
         raise FileNotFoundError(

@@ -18,14 +18,17 @@ from typing import Any
 
 from rnnbook.reach import ROOT, reach
 
-TOLERANCE = 1e-3  # relative: rounding differs between machines, and training makes it larger
+# How far numbers may be apart, relatively: rounding differs between machines, and training makes
+# the difference larger, the longer it lasts.
+TOLERANCE = 1e-3  # in a canary
+TRAINED_TOLERANCE = 0.05  # in a whole run
 
 
 def code_of(file: Path) -> dict[str, str]:
     """A hash of each file that the experiment in ``file`` reaches, its own first.
 
-    Comments, docstrings and blank lines do not count. Names are relative to the library's folder; that
-    of an experiment elsewhere is its file's.
+    Comments, docstrings and blank lines do not count. Names are relative to the folder of the
+    library; the experiment's own is that of its file.
     """
     source = file.read_text(encoding="utf-8")
     modules, _ = reach(source)
@@ -48,10 +51,13 @@ def canary(module: ModuleType) -> list[tuple[dict, int]]:
     return [(setting, 0) for setting in module.settings(True)]
 
 
-def differences(metrics: dict, stored: dict, *, unsteady: tuple[str, ...] = ()) -> list[str]:
+def differences(
+    metrics: dict, stored: dict, tolerance: float, *, unsteady: tuple[str, ...] = ()
+) -> list[str]:
     """How the ``metrics`` of one run differ from the ``stored`` ones, a sentence for each.
 
     Args:
+        tolerance: relative.
         unsteady: names that are not compared, as training makes any rounding visible in them.
     """
     found = []
@@ -60,21 +66,21 @@ def differences(metrics: dict, stored: dict, *, unsteady: tuple[str, ...] = ()) 
             continue
         if name not in metrics or name not in stored:
             found.append(f"{name} is {'missing' if name in stored else 'new'}.")
-        elif not _alike(metrics[name], stored[name]):
+        elif not _alike(metrics[name], stored[name], tolerance):
             found.append(f"{name} is {_short(metrics[name])}, stored is {_short(stored[name])}.")
     return found
 
 
-def _alike(value: Any, stored: Any) -> bool:
+def _alike(value: Any, stored: Any, tolerance: float) -> bool:
     if isinstance(stored, list):
         same = isinstance(value, list) and len(value) == len(stored)
-        return same and all(_alike(*pair) for pair in zip(value, stored, strict=True))
+        return same and all(_alike(*pair, tolerance) for pair in zip(value, stored, strict=True))
     if isinstance(stored, dict):
         same = isinstance(value, dict) and value.keys() == stored.keys()
-        return same and all(_alike(value[key], stored[key]) for key in stored)
+        return same and all(_alike(value[key], stored[key], tolerance) for key in stored)
     if isinstance(stored, bool) or not isinstance(stored, int | float):
         return value == stored
-    return math.isclose(value, stored, rel_tol=TOLERANCE, abs_tol=TOLERANCE**2)
+    return math.isclose(value, stored, rel_tol=tolerance, abs_tol=1e-6)
 
 
 def _short(value: Any) -> str:
@@ -91,10 +97,11 @@ def _hash(source: str) -> str:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                first = node.body[0]
-                for row in range(first.lineno - 1, first.end_lineno or first.lineno):
-                    lines[row] = ""
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        if ast.get_docstring(node) is not None:
+            text = node.body[0]
+            for row in range(text.lineno - 1, text.end_lineno or text.lineno):
+                lines[row] = ""
     code = "\n".join(line.rstrip() for line in lines if line.strip())
     return hashlib.sha256(code.encode()).hexdigest()[:16]

@@ -24,6 +24,7 @@ from rnnbook.tasks import REBER_SYMBOLS, Batch, one_hot
 from rnnbook.train import evaluate, fit
 
 SEEDS = 8
+UNSTEADY = ("seconds",)
 UNITS = 32
 SYMBOLS = len(REBER_SYMBOLS)
 

@@ -51,6 +51,11 @@ def settings(quick: bool) -> list[dict]:
     ]
 
 
+def canary() -> list[tuple[dict, int]]:
+    """Three updates each: after twenty, layer normalization shows the machine's rounding."""
+    return [(setting | {"updates": 3}, 0) for setting in settings(True)]
+
+
 def tuned(stored: dict, task: str, metric: str) -> dict[str, tuple[float, np.ndarray]]:
     """For each variant its rate on ``task``, and ``metric`` at that rate, seed by seed."""
     found: dict[str, tuple[float, np.ndarray]] = {}

@@ -38,6 +38,11 @@ def settings(quick: bool) -> list[dict]:
     ]
 
 
+def canary() -> list[tuple[dict, int]]:
+    """The first layer alone: a run takes two seconds."""
+    return [(settings(True)[0], 0)]
+
+
 def build(layer: str, units: int, rng: np.random.Generator) -> SequenceModel:
     """Embedding of 16 numbers, one recurrent layer, a head over the characters."""
     cell = FusedGRU if layer == "GRU" else FusedLSTM

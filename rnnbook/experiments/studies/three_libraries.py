@@ -16,6 +16,7 @@ from rnnbook.scratch import FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 
 SEEDS = 1
+UNSTEADY = ("seconds",)
 HIDDEN, BATCH, EPOCHS = 50, 10, 100
 # So small that it does not matter where it stands: Keras puts it elsewhere (see the chapter).
 EPSILON = 1e-14
