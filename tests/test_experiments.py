@@ -330,7 +330,7 @@ def test_a_missing_backend_is_told(toy):
     except ModuleNotFoundError:
         done = call(toy, "--backend", "ray")
         assert done.returncode == 2
-        assert "--backend ray needs ray, which is not installed: pip install ray." in done.stderr
+        assert 'This needs ray, which is not installed: pip install "rnnbook[ray]".' in done.stderr
     else:
         pytest.skip("ray is installed")
 

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTION = {"sklearn": "scikit-learn", "cycler": "matplotlib", "distributed": "dask"}
-ANOTHER_WAY = {"ray"}  # a cluster's own installation brings it
 
 
 def brought(extra: str) -> set[str]:
@@ -48,7 +47,7 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def test_every_package_that_rnnbook_imports_is_numpy_or_in_an_extra():
-    everything = set().union(*(brought(extra) for extra in EXTRAS)) | {"numpy"} | ANOTHER_WAY
+    everything = set().union(*(brought(extra) for extra in EXTRAS)) | {"numpy"}
     for path in (ROOT / "rnnbook").rglob("*.py"):
         assert imported(ast.parse(path.read_text(encoding="utf-8"))) <= everything, path
 
@@ -61,7 +60,15 @@ def test_the_extra_that_is_named_brings_what_is_imported():
                 extra = re.fullmatch(r"needed\('(\w+)'\)", call)[1]
                 assert imported(node) <= brought(extra), path
                 named.add(extra)
-    assert named >= {"torch", "plots", "estimator", "series", "safetensors", "chapters"}
+    assert named >= {
+        "torch",
+        "plots",
+        "estimator",
+        "series",
+        "safetensors",
+        "chapters",
+        "experiments",
+    }
 
 
 def test_extras_are_listed_where_they_are_looked_for():
