@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-import chapters
 import pytest
-import yaml
-from watch import MEMORY_MB, SECONDS
+from optional import optional
+
+from tools.watch import MEMORY_MB, SECONDS
+
+chapters = optional("tools.chapters")
+yaml = optional("yaml")
 
 ASSERTS = re.compile(r"^\s*(assert\b|np\.testing\.assert_|with pytest\.raises|gradcheck\.)", re.M)
 HOST_PATH = re.compile(r"/(home|root|Users|tmp|opt|work)/|site-packages|\b[A-Z]:\\\\")

@@ -9,12 +9,15 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional
 from parity import random_state
 
-from rnnbook import convert, pytorch, scratch
+from rnnbook import convert, scratch
+
+torch = optional("torch")
+pytorch = optional("rnnbook.pytorch")
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # before keras is imported, below
 
