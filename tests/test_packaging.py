@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -108,7 +109,9 @@ def test_one_version():
 
 def test_what_is_shipped(tmp_path):
     """Results and types are; tests, which would need the chapters and the tools, are not."""
-    pytest.importorskip("setuptools", minversion="77")
+    found = [d.version for d in importlib.metadata.distributions(name="setuptools")]
+    if not found or int(found[0].partition(".")[0]) < 77:
+        pytest.skip("setuptools 77 builds it")
     for name in ("rnnbook", "tests"):
         ignore = shutil.ignore_patterns("__pycache__", ".cache")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)

@@ -44,7 +44,7 @@ def make(family, seed=0, hidden=7, lr=0.01):
         between = [Dropout(0.2, rng=np.random.default_rng(5))]
         model = SequenceModel(Stacked(layers, between), Linear(hidden, 1, rng=rng))
         return model, losses.mse, optim.Adam(model.params, lr=lr)
-    import torch
+    torch = pytest.importorskip("torch")
 
     torch.manual_seed(seed)
 
@@ -135,7 +135,7 @@ def test_the_loop_is_the_loop_that_one_writes_by_hand(family):
                 optimizer.lr = 0.01 * schedule(step)
                 optimizer.step(model.grads)
             else:
-                import torch
+                torch = pytest.importorskip("torch")
 
                 optimizer.zero_grad()
                 as_float = torch.tensor(x, dtype=torch.float32), torch.tensor(target).float()
@@ -201,7 +201,7 @@ def test_masks_and_lengths_reach_model_and_loss(family):
             seen.append((target.shape, mask.sum()))
             return losses.softmax_cross_entropy(logits, target, mask)
     else:
-        import torch
+        torch = pytest.importorskip("torch")
 
         class Model(torch.nn.Module):
             def __init__(self):
@@ -559,7 +559,7 @@ def test_another_number_of_generators_is_refused_and_nothing_changes(family, sav
     def parts(held, seed):
         model, loss, optimizer = make(family, seed=seed)
         if family == "torch":
-            import torch
+            torch = pytest.importorskip("torch")
 
             model.dropout.generator = torch.Generator() if held else None
         elif not held:
@@ -633,7 +633,7 @@ def test_another_state_of_a_numpy_optimizer_is_refused(entry, value, message, tm
 
 
 def test_another_state_of_a_torch_optimizer_is_refused(tmp_path):
-    import torch
+    torch = pytest.importorskip("torch")
 
     file = tmp_path / "run.npz"
     train("torch", 2, checkpoint=file)
