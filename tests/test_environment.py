@@ -290,7 +290,11 @@ def test_what_cannot_be_played_here_has_its_remedy(said, remedy):
 def test_missing_asks_for_versions(tmp_path, monkeypatch):
     pins = tmp_path / "requirements.txt"
     here = importlib.metadata.version("pytest")
-    pins.write_text(f"pytest=={here}\nhypothesis==0.1\nno-such-package==1\n")
+    pins.write_text(f"pytest=={here}\nhypothesis==0.1\nno-such-package==1\nbuilt==2\n")
+    info = tmp_path / "built-2+cpu.dist-info"  # a build of its own is the version asked for
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: built\nVersion: 2+cpu\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(environment, "NAMED", pins)
     assert environment.missing(sys.executable) == ["hypothesis==0.1", "no-such-package==1"]
 
