@@ -17,7 +17,7 @@ environment: ## make or repair .venv (the other targets do it by themselves)
 	$$python tools/environment.py
 
 book: environment ## build the HTML from the stored notebooks and print the page to open
-	@$(PY) tools/build.py
+	@$(PY) -m tools.build
 
 test: environment ## run every test: library, tools, chapters (nbval, strict), pages in a browser
 	@$(PY) -m pytest -n 2 --dist loadfile
@@ -37,7 +37,7 @@ test-portable: environment ## re-run the notebooks without vector instructions, 
 	done
 
 notebooks: environment ## bring the notebooks up to date with the text; executes what changed
-	@$(PY) tools/notebooks.py
+	@$(PY) -m tools.notebooks
 
 lab: environment ## open the chapters in JupyterLab
 	@$(PY) -m jupyterlab
@@ -55,10 +55,12 @@ lint: environment ## check code and format with ruff, types with mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 pins: environment ## choose anew the versions of what requirements.txt brings along
-	@{ head -2 constraints.txt; grep -v '^-c' requirements.txt | $(PY) -m uv pip compile - -q --universal \
-	  --python-version 3.11 --no-header --no-annotate --color never \
-	  | grep -Ev '^(torch|triton|cuda-|nvidia-)'; } > constraints.new && mv constraints.new constraints.txt
+	@$(PY) -m uv pip compile requirements.txt -q --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --color never -o requirements.new && \
+	{ sed '/^[^#]/,$$d' requirements.lock; \
+	  awk '/^[a-z]/ { keep = !/^(torch|triton|cuda-|nvidia-)/ } keep' requirements.new; } > requirements.made && \
+	mv requirements.made requirements.lock; rm -f requirements.new
 
 clean: ## remove what was built; keeps .venv
-	@rm -rf _build .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
+	@rm -rf _build .pytest_cache .hypothesis .mypy_cache .ruff_cache build dist
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

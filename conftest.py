@@ -8,7 +8,8 @@ import os
 
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
-from watch import MEMORY_MB, SECONDS, Watch
+
+from tools.watch import MEMORY_MB, SECONDS, Watch
 
 PATIENCE = 4  # a slower machine than the authors', with another notebook running beside
 WATCH = pytest.StashKey[Watch]()

@@ -31,6 +31,7 @@ import numpy as np
 
 from rnnbook.checkpoint import write_atomically
 from rnnbook.checks import as_array, check_choice, check_finite, check_keys, check_shape
+from rnnbook.extras import needed
 
 ORDERS = {
     "RNN": {"torch": "h", "keras": "h", "onnx": "h"},
@@ -450,10 +451,6 @@ def _ending(path: str | Path) -> str:
 
 
 def _safetensors():
-    try:
+    with needed("safetensors"):
         import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "a .safetensors file needs safetensors: install it or use .npz."
-        ) from error
     return safetensors.numpy

@@ -12,11 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rnnbook.checks import check_between, check_choice, check_positive, real_numbers, rounding
+from rnnbook.extras import needed
 from rnnbook.scratch import (
     FusedGRU,
     FusedLSTM,
@@ -28,6 +26,11 @@ from rnnbook.scratch import (
     optim,
     schedules,
 )
+
+with needed("estimator"):
+    from sklearn.base import BaseEstimator, RegressorMixin
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.utils.validation import check_is_fitted, validate_data
 from rnnbook.tasks import Batch
 from rnnbook.train import fit
 

@@ -8,13 +8,17 @@ depends on color alone.
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
-from scipy import stats
+
+from rnnbook.extras import needed
+
+with needed("plots"):
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+    from scipy import stats
 
 from rnnbook.checks import real_numbers
 

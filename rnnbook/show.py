@@ -4,7 +4,10 @@ import ast
 import inspect
 import textwrap
 
-from IPython.display import Markdown
+from rnnbook.extras import needed
+
+with needed("chapters"):
+    from IPython.display import Markdown
 
 
 def source(thing, *, docstring: bool = False) -> str:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import strategies as st
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from optional import optional
+
+torch = optional("torch")
+packing = optional("torch.nn.utils.rnn")
 
 
 def parts(state):
@@ -48,9 +50,9 @@ def run_torch(module, x, state, lengths, doutput, dstate):
         output, final = module(x if batch_first else x.transpose(0, 1), given)
         output = output if batch_first else output.transpose(0, 1)
     else:
-        packed = pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
+        packed = packing.pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
         packed, final = module(packed, given)
-        output, _ = pad_packed_sequence(packed, True, total_length=x.shape[1])
+        output, _ = packing.pad_packed_sequence(packed, True, total_length=x.shape[1])
     loss = 0
     if doutput is not None:
         loss = loss + (output * torch.tensor(doutput)).sum()

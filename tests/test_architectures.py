@@ -2,8 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the experiments train torch modules")
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 

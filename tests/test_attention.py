@@ -1,7 +1,10 @@
 """Attention and the two sequence-to-sequence models of rnnbook.pytorch."""
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the models are torch modules")
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
-import chapters
-import claims
 import pytest
-import yaml
-from watch import MEMORY_MB, SECONDS
+from optional import optional
+
+from tools.watch import MEMORY_MB, SECONDS
+
+chapters = optional("tools.chapters")
+claims = optional("claims")
+yaml = optional("yaml")
 
 HOST_PATH = re.compile(
     r"(?<![\w.])/(home|root|Users|private|tmp|var|opt|mnt|work)/|site-packages|\b[A-Z]:[\\/]"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 
-import chapters
 import claims
 import pytest
 import test_book
 from nbformat.v4 import new_code_cell, new_markdown_cell
+
+from tools import chapters
 
 ASSERTION = "assert error < 0.1"
 

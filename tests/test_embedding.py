@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
+from optional import optional
 
 from rnnbook.scratch.embedding import Embedding
+
+torch = optional("torch")
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 4)])

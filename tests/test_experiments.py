@@ -5,7 +5,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from rnnbook.experiments import load_results, renewal, runner, stored, summarize, trace
@@ -21,6 +21,7 @@ from rnnbook.experiments.runner import RunsFailed, run_experiment
 from rnnbook.experiments.stored import experiment_file, experiment_names
 
 pytest.importorskip("joblib", reason="joblib runs the experiments")
+pytest.importorskip("filelock", reason="filelock keeps two sweeps apart")
 
 TOY = '''
 """A toy: the mean of a few numbers.
@@ -236,12 +237,14 @@ def wait_until_begun(toy, run, sweep):
 def test_a_kill_loses_only_the_runs_in_flight(toy):
     """With one job a run is held up, and the sweep is killed while it hangs."""
     environment = os.environ | {"TOY_HOLD": "3 1"}
-    sweep = subprocess.Popen(command(toy), env=environment, start_new_session=True)
+    sweep = subprocess.Popen(command(toy), env=environment)
     stored = toy.parent / "results/.cache/toy"
     try:
         wait_until_begun(toy, "3 1", sweep)
     finally:
-        os.killpg(sweep.pid, signal.SIGKILL)
+        family = psutil.Process(sweep.pid)
+        for process in [family, *family.children(recursive=True)]:
+            process.kill()
         sweep.wait()
     assert log(toy) == ["2 0", "2 1", "2 2", "3 0", "3 1"]
     assert len(list(stored.rglob("*.json"))) == 4
@@ -330,7 +333,7 @@ def test_a_missing_backend_is_told(toy):
     except ModuleNotFoundError:
         done = call(toy, "--backend", "ray")
         assert done.returncode == 2
-        assert "--backend ray needs ray, which is not installed: pip install ray." in done.stderr
+        assert 'This needs ray, which is not installed: pip install "rnnbook[ray]".' in done.stderr
     else:
         pytest.skip("ray is installed")
 

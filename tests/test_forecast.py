@@ -154,6 +154,7 @@ def test_compare_does_not_train_on_the_test_part(wave):
 
 
 def test_command_trains_compares_plots_and_saves(tmp_path, wave, capsys):
+    pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
     file = write(tmp_path / "wave.csv", monthly(wave))
     out = tmp_path / "out"
     arguments = [
@@ -206,6 +207,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_file_ends_with_one_sentence(tmp_path, capsys, name):
+    pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
     rows, head, message = BAD[name]
     file = write(tmp_path / "bad.csv", rows, head)
     assert main([str(file), "--column", "y", "--out", str(tmp_path / "out")]) == 2
@@ -218,6 +220,7 @@ def test_bad_file_ends_with_one_sentence(tmp_path, capsys, name):
 
 
 def test_paths_that_cannot_be_used_are_told_before_anything_is_trained(tmp_path, capsys):
+    pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
     file = write(tmp_path / "y.csv", GOOD)
     for arguments, message in [
         ([str(tmp_path), "--column", "y"], "cannot be read: "),
@@ -271,6 +274,7 @@ def test_no_two_errors_look_alike():
 
 def test_missing_file_is_told_by_the_command_itself(tmp_path):
     """As a person calls it, in a process of its own."""
+    pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
     command = [sys.executable, "-m", "rnnbook.forecast", str(tmp_path / "no.csv"), "--column", "y"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 2

@@ -1,6 +1,9 @@
 """The hand-written backward passes of rnnbook.pytorch.fused, taken alone."""
 
 import pytest
+
+pytest.importorskip("torch", reason="the layers are torch modules")
+
 import torch
 
 from rnnbook import pytorch

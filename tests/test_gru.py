@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
+from optional import optional
 from parity import assert_same_as_torch, combinations, shapes
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnbook.scratch import GRU, GRUCell, ResetBeforeGRU, ResetBeforeGRUCell
+
+torch = optional("torch")
+packing = optional("torch.nn.utils.rnn")
 
 
 def reset_before_step(x, h, w_ih, w_hh, b_ih, b_hh):
@@ -24,9 +26,9 @@ class TorchResetBeforeGRU(torch.nn.GRU):
     """One sequence after the other, without padding: slow, and with nothing to get wrong."""
 
     def forward(self, x, h0):
-        packed = isinstance(x, PackedSequence)
+        packed = isinstance(x, packing.PackedSequence)
         if packed:
-            x, lengths = pad_packed_sequence(x, batch_first=True)
+            x, lengths = packing.pad_packed_sequence(x, batch_first=True)
         else:
             lengths = [x.shape[1]] * x.shape[0]
         output = torch.zeros(*x.shape[:2], self.hidden_size * (1 + self.bidirectional)).to(x)
@@ -46,7 +48,7 @@ class TorchResetBeforeGRU(torch.nn.GRU):
                 sequence = [torch.cat(both) for both in zip(*runs, strict=True)]
             output[b, :length] = torch.stack(sequence)
         if packed:
-            output = pack_padded_sequence(output, lengths, True, enforce_sorted=False)
+            output = packing.pack_padded_sequence(output, lengths, True, enforce_sorted=False)
         return output, torch.stack([torch.stack(row) for row in final])
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import chapters
 import coverage
 import pytest
 import yaml
+
+from tools import chapters
 
 ROOT = chapters.ROOT
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 
-import architecture
 import pytest
-from architecture import ROOT, below, draw, floors, layout, reduced, rooms
+
+from tools import architecture
+from tools.architecture import ROOT, below, draw, floors, layout, reduced, rooms
 
 TAUGHT = {"scratch", "pytorch", "tasks"}
 USES = {"train", "forecast", "estimator", "generate"}

@@ -2,8 +2,12 @@
 
 from functools import cache
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is the last rung")
+pytest.importorskip("threadpoolctl", reason="threadpoolctl sets the number of threads")
+
+import numpy as np
 from parity import random_state, run_scratch
 
 from benchmarks import ladder

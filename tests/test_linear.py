@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional
 
 from rnnbook.scratch.linear import Linear
+
+torch = optional("torch")
 
 
 @given(

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional
 
 from rnnbook.gradcheck import numerical_gradient
 from rnnbook.scratch.losses import huber, mse, softmax_cross_entropy
+
+torch = optional("torch")
+F = optional("torch.nn.functional")
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 

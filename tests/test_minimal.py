@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional
 
 from rnnbook.gradcheck import check_layer
 from rnnbook.scratch.minimal import (
@@ -14,6 +14,8 @@ from rnnbook.scratch.minimal import (
     recurrence_loop,
     recurrence_scan,
 )
+
+torch = optional("torch")
 
 KINDS = [MinGRU, MinLSTM]
 METHODS = ["loop", "scan"]

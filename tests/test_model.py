@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from optional import optional
 
 from rnnbook.gradcheck import check_layer, compare_gradients
 from rnnbook.scratch.embedding import Embedding
@@ -16,6 +16,8 @@ from rnnbook.scratch.module import enable_grad
 from rnnbook.scratch.optim import Adam
 from rnnbook.scratch.recurrent_layer import RNN
 from rnnbook.scratch.regularization import Dropout, LayerNorm, Zoneout
+
+torch = optional("torch")
 
 KINDS = {RNN: torch.nn.RNN, GRU: torch.nn.GRU, LSTM: torch.nn.LSTM}
 B, T, D, H, K = 3, 5, 2, 4, 3

@@ -4,8 +4,11 @@ import copy
 import inspect
 import itertools
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the layers are torch modules")
+
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
+from optional import optional
 from parity import assert_same_as_torch, combinations, shapes
 
 from rnnbook.scratch import RNN, RNNCell
+
+torch = optional("torch")
 
 
 def torch_twin(layer):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional
 
 from rnnbook.gradcheck import check_layer, compare_gradients
 from rnnbook.scratch.gru import GRU
@@ -19,6 +19,8 @@ from rnnbook.scratch.regularization import (
     VariationalDropout,
     Zoneout,
 )
+
+torch = optional("torch")
 
 NOISE = [Dropout, VariationalDropout]
 

@@ -3,8 +3,11 @@
 import math
 import re
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="the layers are torch modules")
+
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,10 +1,12 @@
 """Schedules against ``torch.optim.lr_scheduler``."""
 
 import pytest
-import torch
-from torch.optim import lr_scheduler
+from optional import optional
 
 from rnnbook.scratch import schedules
+
+torch = optional("torch")
+lr_scheduler = optional("torch.optim.lr_scheduler")
 
 
 def learning_rates(make, steps):

@@ -515,7 +515,7 @@ def test_real_series_without_statsmodels(monkeypatch):
     for module in [name for name in sys.modules if name.startswith("statsmodels")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "statsmodels", None)
-    with pytest.raises(ModuleNotFoundError, match=r"needs statsmodels, .* pip install statsmodels"):
+    with pytest.raises(ModuleNotFoundError, match=r"needs statsmodels, .*rnnbook\[series\]"):
         tasks.real_series("co2")
 
 

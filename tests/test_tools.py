@@ -9,17 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-import build as builder
-import chapters
-import environment
+import pytest
+
+pytest.importorskip("jupytext", reason="the tools read the chapters by jupytext")
+pytest.importorskip("nbclient", reason="the tools execute the chapters by nbclient")
+
 import nbformat
 import psutil
-import pytest
-from watch import Watch
 
-import notebooks
+from tools import build, chapters, notebooks
+from tools.watch import Watch
 
 ROOT = chapters.ROOT
 HEAD = """\
@@ -42,7 +44,9 @@ def chapter(*cells: str) -> str:
 
 @pytest.fixture
 def house(tmp_path) -> Path:
-    """A book of one chapter, `one`, beside a library of three modules."""
+    """A book of one chapter, `one`, beside a library of three modules; its path is a hard one."""
+    tmp_path /= "my book[1]"
+    tmp_path.mkdir()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
     (tmp_path / "_toc.yml").write_text(
@@ -51,10 +55,12 @@ def house(tmp_path) -> Path:
     (tmp_path / "_config.yml").write_text(
         "title: A book\nonly_build_toc_files: true\nexclude_patterns: [_build, tools]\n"
         "execute:\n  execute_notebooks: 'off'\nrepository:\n  url: https://github.com/someone/book\n"
+        "sphinx:\n  extra_extensions: [sphinx_exercise, sphinx.ext.autodoc]\n"
+        "  local_extensions:\n    rnnbook_site: book/_ext\n"
     )
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "rnnbook"\nversion = "1.2"\n')
-    (tmp_path / "requirements.txt").write_text("-c constraints.txt\nnumpy==1\nscikit-learn==2\n")
-    (tmp_path / "constraints.txt").write_text("six==1\n")
+    (tmp_path / "requirements.txt").write_text("numpy==1\nscikit-learn==2\n")
+    (tmp_path / "requirements.lock").write_text("six==1\n")
     (tmp_path / "book/index.md").write_text("# A book\n\nSee {doc}`/notebooks/one`.\n")
     colab = chapters.colab_cell(tmp_path)
     (tmp_path / "book/one.md").write_text(chapter(colab, "print('hello')"))
@@ -100,7 +106,9 @@ def test_packages_only_gather_names():
     """Or a fingerprint would miss what an __init__.py does."""
     for path in (ROOT / "rnnbook").rglob("__init__.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            assert isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.Expr), path
+            gathers = ast.Import | ast.ImportFrom | ast.Assign | ast.Expr
+            for statement in node.body if isinstance(node, ast.With) else [node]:
+                assert isinstance(statement, gathers), path
 
 
 @pytest.mark.parametrize(
@@ -255,6 +263,118 @@ def test_unknown_chapter_is_told_with_the_known_ones():
         notebooks.main(["lsmt"])
 
 
+CONFLICT = "<<<<<<< HEAD\n{}=======\n{}>>>>>>> theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "notebooks/one.ipynb",
+            '{\n "cells": [],\n' + CONFLICT.format(' "nbformat": 4\n', ' "nbformat": 5\n') + "}\n",
+            r"notebooks/one\.ipynb is no JSON from line 3 on \('<<<<<<< HEAD'\): delete it",
+        ),
+        ("notebooks/one.ipynb", "", r"notebooks/one\.ipynb is no JSON from line 1 on \(''\)"),
+        ("notebooks/one.ipynb", "[]", r"notebooks/one\.ipynb is no notebook of format 4"),
+        (
+            "notebooks/one.ipynb",
+            '{"nbformat": 3}',
+            r"notebooks/one\.ipynb is no notebook of format 4",
+        ),
+        (
+            "_toc.yml",
+            "root: a\n" + CONFLICT.format("b: c\n", "b: d\n"),
+            r"_toc\.yml .* from line 2 on",
+        ),
+        ("_config.yml", "a: b\nc: [d\n", r"_config\.yml is no valid YAML from line 2 on"),
+        (
+            "book/one.md",
+            "---\nkernelspec:\n  name: [a\n---\n",
+            r"book/one\.md is no .* from line 3 on",
+        ),
+        (
+            "book/one.md",
+            HEAD + CELL.format(":tags: [a\n\n1"),
+            r"book/one\.md: Code cell 1 at line 10 could not be read",
+        ),
+    ],
+)
+def test_broken_file_is_named_with_its_line(house, monkeypatch, file, content, message):
+    """By the tool that makes the notebooks and by the one that builds the pages."""
+    stored = house / "notebooks/one.ipynb"
+    stored.write_text(nbformat.writes(nbformat.v4.new_notebook()))
+    (house / file).write_text(content)
+    before = stored.read_bytes()
+    for module, names in (
+        (notebooks, ("slugs", "update")),
+        (build, ("slugs", "difference", "read_yaml")),
+    ):
+        for name in names:
+            function = getattr(module, name)
+            monkeypatch.setattr(module, name, partial(function, root=house))
+    monkeypatch.setattr(build, "sphinx", None)
+    for make in (partial(notebooks.main, []), build.main):
+        with pytest.raises(SystemExit, match=message) as raised:
+            make()
+        assert "\n" not in str(raised.value)
+    assert stored.read_bytes() == before
+
+
+def test_notebook_is_written_whole_or_not_at_all(house, monkeypatch):
+    """Killed before the last step, the writer leaves the stored notebook as it was."""
+    path = house / "notebooks/one.ipynb"
+    path.write_text("as it was")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebooks.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        notebooks.write(nbformat.v4.new_notebook(), path)
+    assert path.read_text() == "as it was"
+    monkeypatch.undo()
+    notebooks.write(nbformat.v4.new_notebook(), path)
+    assert nbformat.read(path, as_version=4).cells == []
+    assert path.stat().st_mode & 0o777 == 0o644 or os.name == "nt"
+
+
+def test_notebooks_are_executed_on_one_thread(house):
+    """Whatever the shell says: another number of threads gives other last digits."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    code = "import os, tools.notebooks; print(*[os.environ.get(name) for name in {}])"
+    elsewhere = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", code.format(names)]
+    done = subprocess.run(command, cwd=ROOT, env=elsewhere, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "1", "1"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [
+        ("_config.yml", True),
+        ("_toc.yml", True),
+        ("requirements.txt", True),
+        ("requirements.lock", True),
+        ("book/one.md", True),
+        ("book/_static/new.css", True),
+        ("notebooks/one.ipynb", True),
+        ("rnnbook/layers/lstm.py", True),
+        ("tools/build.py", True),
+        ("README.md", False),
+        ("rnnbook/__pycache__/checks.pyc", False),
+        ("notebooks/.ipynb_checkpoints/one.ipynb", False),
+    ],
+)
+def test_pages_are_stale_when_what_they_are_made_from_changes(house, monkeypatch, path, matters):
+    monkeypatch.setattr(build, "ROOT", house)
+    before = build.inputs()
+    assert build.inputs() == before
+    changed = house / path
+    changed.parent.mkdir(parents=True, exist_ok=True)
+    changed.write_text(changed.read_text() + "\n" if changed.exists() else "new")
+    assert (build.inputs() != before) == matters
+
+
 def test_paths_of_this_machine_are_taken_out_of_tracebacks(house):
     lines = [f"File {house}{os.sep}rnnbook{os.sep}checks.py:30"]
     output = nbformat.v4.new_output("error", ename="E", evalue="e", traceback=lines)
@@ -264,27 +384,29 @@ def test_paths_of_this_machine_are_taken_out_of_tracebacks(house):
     assert book.cells[0].outputs[0].traceback == [f"File rnnbook{os.sep}checks.py:30"]
 
 
-def build(house: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "tools/build.py"]
+def build_pages(house: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tools.build"]
     return subprocess.run(command, cwd=house, capture_output=True, text=True, encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_failed_build_leaves_the_last_good_pages(house):
-    shutil.copytree(ROOT / "tools", house / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("tools", "book/_ext"):
+        shutil.copytree(ROOT / folder, house / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "rnnbook/reach.py", house / "rnnbook")
     first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One\n\nFine.")])
     nbformat.write(first, house / "notebooks/one.ipynb")
-    done = build(house)
+    done = build_pages(house)
     assert done.returncode == 0, done.stderr
     assert "`make notebooks`" in done.stdout  # the stub was never executed
     page = house / "_build/html/notebooks/one.html"
     assert done.stdout.strip().endswith((house / "_build/html/index.html").as_uri())
-    assert "Nothing has changed" in build(house).stdout
+    assert "Nothing has changed" in build_pages(house).stdout
 
     good = page.read_bytes()
     first.cells[0].source = "# One\n\n{ref}`nowhere`, {py:func}`rnnbook.nothing`"
     nbformat.write(first, house / "notebooks/one.ipynb")
-    failed = build(house)
+    failed = build_pages(house)
     assert failed.returncode == 1
     assert "undefined label: 'nowhere'" in failed.stderr
     assert "target not found: rnnbook.nothing" in failed.stderr  # and what else there is
@@ -301,7 +423,7 @@ def test_failed_build_leaves_the_last_good_pages(house):
         ("_config.yml", True),
         ("_toc.yml", True),
         ("requirements.txt", True),
-        ("constraints.txt", True),
+        ("requirements.lock", True),
         ("book/one.md", True),
         ("book/_static/book.css", True),
         ("notebooks/one.ipynb", True),
@@ -313,181 +435,33 @@ def test_failed_build_leaves_the_last_good_pages(house):
     ],
 )
 def test_build_is_due_when_what_it_is_made_from_changes(house, monkeypatch, path, matters):
-    monkeypatch.setattr(builder, "ROOT", house)
+    monkeypatch.setattr(build, "ROOT", house)
     changed = house / path
     changed.parent.mkdir(parents=True, exist_ok=True)
     changed.touch()
-    before = builder.inputs()
+    before = build.inputs()
     changed.write_text("another")
-    assert (builder.inputs() != before) == matters
+    assert (build.inputs() != before) == matters
 
 
 def test_build_without_a_first_page_is_none(house, monkeypatch):
     pages = house / "_build/html"
     pages.mkdir(parents=True)
     (pages / "index.html").write_text("the last good one")
-    monkeypatch.setattr(builder, "ROOT", house)
-    monkeypatch.setattr(builder, "OUTPUT", pages)
-    monkeypatch.setattr(builder, "sphinx", lambda target: (0, ["nothing to do"]))
-    monkeypatch.setattr(builder, "slugs", list)
+    monkeypatch.setattr(build, "ROOT", house)
+    monkeypatch.setattr(build, "OUTPUT", pages)
+    monkeypatch.setattr(build, "sphinx", lambda target: (0, ["nothing to do"]))
+    monkeypatch.setattr(build, "slugs", list)
     with pytest.raises(SystemExit, match=r"was not built.*the last good pages stay"):
-        builder.main()
+        build.main()
     assert [path.read_text() for path in pages.iterdir()] == ["the last good one"]
 
 
 def test_build_is_due_when_a_page_moves(house, monkeypatch):
-    monkeypatch.setattr(builder, "ROOT", house)
-    before = builder.inputs()
+    monkeypatch.setattr(build, "ROOT", house)
+    before = build.inputs()
     (house / "book/one.md").rename(house / "book/two.md")
-    assert builder.inputs() != before
-
-
-@pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    """`environment` on an empty folder, where steps are noted instead of run."""
-    steps: list[list[str]] = []
-
-    def noted(arguments, **_):
-        steps.append(arguments)
-        if "venv" in arguments:
-            environment.VENV_PYTHON.parent.mkdir(parents=True, exist_ok=True)
-            environment.VENV_PYTHON.touch()
-        return subprocess.CompletedProcess(arguments, 0, b"", b"")
-
-    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(environment, "VENV_PYTHON", tmp_path / ".venv/bin/python")
-    monkeypatch.setattr(environment, "DONE", tmp_path / ".venv/installed.sha256")
-    monkeypatch.setattr(environment, "has_gpu", lambda: True)
-    monkeypatch.setattr(environment.subprocess, "run", noted)
-    monkeypatch.setattr(sys, "argv", ["environment.py"])
-    return steps
-
-
-def test_environment_is_made_once_and_again_for_other_pins(fresh, tmp_path, monkeypatch):
-    environment.main()
-    assert [step[2] for step in fresh] == ["venv", "pip", "pip"]
-    environment.main()
-    assert len(fresh) == 3
-    environment.VENV_PYTHON.unlink()  # a Python that was moved or updated away
-    environment.main()
-    assert len(fresh) == 6
-    pins = tmp_path / "requirements.txt"
-    pins.write_text("torch==1.0\n")
-    monkeypatch.setattr(environment, "PINS", [pins, pins])
-    environment.main()
-    assert len(fresh) > 6
-
-
-@pytest.mark.parametrize("changed", ["requirements.txt", "constraints.txt"])
-def test_environment_is_stamped_with_all_its_pins(tmp_path, monkeypatch, changed):
-    copies = [tmp_path / path.name for path in environment.PINS]
-    for path, copy in zip(environment.PINS, copies, strict=True):
-        shutil.copy(path, copy)
-    monkeypatch.setattr(environment, "PINS", copies)
-    before = environment.wanted()
-    with (tmp_path / changed).open("a") as pins:
-        pins.write("six==1.0\n")
-    assert environment.wanted() != before
-
-
-def test_environment_is_stamped_with_its_place(tmp_path, monkeypatch):
-    """A copied folder brings programs along that call the Python of the old one."""
-    before = environment.wanted()
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
-    assert environment.wanted() != before
-
-
-def test_install_that_fails_leaves_no_stamp_of_the_last_one(fresh, tmp_path, monkeypatch):
-    """Or going back to the old pins would find an environment that is half the new one's."""
-    environment.main()
-    pins = tmp_path / "requirements.txt"
-    pins.write_text("torch==1.0\n")
-    monkeypatch.setattr(environment, "PINS", [pins, pins])
-    monkeypatch.setattr(environment, "install", lambda *_: sys.exit("no network"))
-    with pytest.raises(SystemExit, match="no network"):
-        environment.main()
-    assert not environment.DONE.exists()
-
-
-def test_interrupted_install_is_not_taken_for_a_finished_one(fresh, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    install = environment.install
-    monkeypatch.setattr(environment, "install", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        environment.main()
-    assert not environment.DONE.exists()
-    monkeypatch.setattr(environment, "install", install)
-    environment.main()
-    assert environment.DONE.exists()
-
-
-def test_environment_here_installs_into_this_python(fresh, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["environment.py", "--here"])
-    environment.main()
-    assert {step[0] for step in fresh} == {sys.executable}
-    assert not environment.DONE.exists()
-
-
-def test_old_python_is_told_so(fresh, monkeypatch):
-    monkeypatch.setattr(environment, "OLDEST", (99, 0))
-    with pytest.raises(SystemExit, match=r"^rnnbook needs Python 99\.0 or newer, .*PYTHON="):
-        environment.main()
-    assert not fresh
-
-
-def test_unknown_option_is_told_so(fresh, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["environment.py", "--hear"])
-    with pytest.raises(SystemExit, match="'--hear'"):
-        environment.main()
-
-
-def test_python_without_venv_is_told_so(fresh, monkeypatch):
-    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(SystemExit, match="apt install python3-venv"):
-        environment.main()
-
-
-def test_failing_step_ends_with_one_sentence(capfd):
-    command = [sys.executable, "-c", "print('pip says'); raise SystemExit(3)"]
-    with pytest.raises(SystemExit, match=r"^pip says\s+Installing x failed: try again\.$"):
-        environment.run("Installing x", command, "try again.", quiet=True)
-    assert "Installing x" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("reachable", "installs"), [(True, 1), (False, 0), (subprocess.TimeoutExpired("uv", 30), 0)]
-)
-def test_cpu_torch_only_where_its_index_answers(monkeypatch, capsys, reachable, installs):
-    calls = []
-
-    def answer(arguments, **_):
-        calls.append(arguments)
-        if "--dry-run" in arguments and isinstance(reachable, Exception):
-            raise reachable
-        status = 0 if reachable or "--dry-run" not in arguments else 2
-        return subprocess.CompletedProcess(arguments, status, "", "")
-
-    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(environment, "has_gpu", lambda: False)
-    monkeypatch.setattr(environment.subprocess, "run", answer)
-    environment.install_cpu_torch("python")
-    from_index = [c for c in calls if "--torch-backend=cpu" in c and "--dry-run" not in c]
-    assert len(from_index) == installs
-    assert ("does not answer" in capsys.readouterr().out) == (installs == 0)
-
-
-def test_pins_are_exact_consistent_and_name_no_host():
-    wanted = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    brought = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    pins = [line for line in wanted.splitlines() if line and not line.startswith(("#", "-c"))]
-    for pin in pins:
-        assert re.fullmatch(r"[\w-]+==[\w.]+", pin)
-        assert pin in brought.splitlines() or pin.startswith("torch==")
-    assert "://" not in wanted + brought
-    assert "file:" not in wanted + brought
-    assert not re.search(r"^(torch|triton|cuda|nvidia)", brought, re.MULTILINE)
+    assert build.inputs() != before
 
 
 def test_watch_sees_memory_that_a_child_held():
@@ -554,20 +528,3 @@ def test_every_text_has_its_place_in_the_book():
 def test_links_of_the_repository_pages_resolve(page):
     for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         assert "://" in link or (ROOT / link).exists(), link
-
-
-def test_readme_example_runs():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for example in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
-        subprocess.run([sys.executable, "-c", example], check=True, cwd=ROOT)
-
-
-def test_binder_and_ci_run_what_everybody_runs():
-    assert "tools/environment.py --here" in (ROOT / ".binder/postBuild").read_text()
-    assert not (ROOT / ".binder/requirements.txt").exists()
-    version = (ROOT / ".binder/runtime.txt").read_text().strip().removeprefix("python-")
-    assert tuple(map(int, version.split("."))) >= environment.OLDEST
-    assert re.findall(r"^make (\w+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)[-1] == "test"
-    if os.name != "nt":
-        assert os.access(ROOT / ".ci/run", os.X_OK)
-        assert os.access(ROOT / ".binder/postBuild", os.X_OK)

@@ -9,6 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("mypy", reason="mypy is the type checker")
+
 from mypy import api
 
 from rnnbook.scratch.module import Recurrent

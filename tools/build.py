@@ -1,4 +1,4 @@
-"""Build the book: python tools/build.py. The HTML goes to _build/html.
+"""Build the book: python -m tools.build. The HTML goes to _build/html.
 
 Built from the stored notebooks, executing nothing; every warning is an error. The pages are made in
 a folder beside and take the place of the old ones only when all is well, so a failed build leaves
@@ -16,13 +16,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chapters import ROOT, difference, slugs
-from progress import done, progress
+try:
+    from tools.chapters import ROOT, Failed, difference, read_yaml, slugs
+    from tools.progress import done, progress
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"This Python does not find {error.name}: make the environment with `python "
+        "tools/environment.py`, then run, in this folder, `.venv/bin/python -m tools.build` "
+        "(on Windows, .venv\\Scripts\\python)."
+    )
 
 OUTPUT = ROOT / "_build" / "html"
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 STAMP = "rnnbook.sha256"  # inside the HTML, so that it is swapped with it
-INPUTS = ["_config.yml", "_toc.yml", "requirements.txt", "constraints.txt"]
+INPUTS = ["_config.yml", "_toc.yml", "requirements.txt", "requirements.lock"]
 FOLDERS = ["book", "notebooks", "rnnbook", "tools"]  # rnnbook: the pages quote its docstrings
 
 
@@ -71,9 +78,13 @@ def swap(new: Path) -> None:
 
 
 def main() -> None:
-    for slug in slugs():
-        if reason := difference(slug):
-            print(f"Note: {reason}; `make notebooks` brings it up to date.", flush=True)
+    try:
+        read_yaml("_config.yml")
+        reasons = [reason for slug in slugs() if (reason := difference(slug))]
+    except Failed as failure:
+        sys.exit(f"The book was not built: {failure}")
+    for reason in reasons:
+        print(f"Note: {reason}; `make notebooks` brings it up to date.", flush=True)
     stamp = inputs()
     page = (OUTPUT / "index.html").as_uri()
     if (OUTPUT / STAMP).exists() and (OUTPUT / STAMP).read_text(encoding="utf-8") == stamp:

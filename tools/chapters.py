@@ -6,13 +6,15 @@ that they reach, the data files that these name, and the pins of the packages th
 """
 
 import hashlib
-import re
+import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
 import yaml
+from jupytext.myst import MystMetadataParsingError
 
 from rnnbook.reach import reach
 
@@ -28,10 +30,37 @@ if "google.colab" in sys.modules:
     get_ipython().run_line_magic("pip", "install -q git+{url}@v{version}")"""
 
 
+class Failed(Exception):
+    """One sentence: what is wrong with a chapter, and where."""
+
+
+def read_yaml(name: str, root: Path = ROOT) -> Any:
+    """What a file of settings holds."""
+    try:
+        return yaml.safe_load((root / name).read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        raise no_yaml(name, error) from None
+
+
+def no_yaml(name: str, error: yaml.MarkedYAMLError) -> Failed:
+    mark = error.context_mark or error.problem_mark  # where it began, or where it was noticed
+    return Failed(f"{name} is no valid YAML from line {mark.line + 1} on: {error.problem}.")
+
+
+def pages(node: object) -> list[str]:
+    """Every page named in a part of _toc.yml, in reading order, as `folder/name`."""
+    if isinstance(node, list):
+        return [page for item in node for page in pages(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node[key] for key in ("root", "file") if key in node]
+    return own + [page for value in node.values() for page in pages(value)]
+
+
 def slugs(root: Path = ROOT) -> list[str]:
     """The chapters' slugs, in reading order: what _toc.yml has under notebooks/."""
-    toc = (root / "_toc.yml").read_text(encoding="utf-8")
-    return re.findall(r"^\s*- file: notebooks/([\w-]+)", toc, re.MULTILINE)
+    found = pages(read_yaml("_toc.yml", root))
+    return [page.removeprefix("notebooks/") for page in found if page.startswith("notebooks/")]
 
 
 def text_path(slug: str, root: Path = ROOT) -> Path:
@@ -44,13 +73,31 @@ def notebook_path(slug: str, root: Path = ROOT) -> Path:
 
 def read_text(slug: str, root: Path = ROOT) -> nbformat.NotebookNode:
     """The chapter as its author wrote it: a notebook without outputs."""
-    return jupytext.read(text_path(slug, root), fmt="md:myst")
+    try:
+        return jupytext.read(text_path(slug, root), fmt="md:myst")
+    except yaml.MarkedYAMLError as error:
+        raise no_yaml(f"book/{slug}.md", error) from None
+    except MystMetadataParsingError as error:  # the options of a cell
+        raise Failed(f"book/{slug}.md: {str(error).splitlines()[0]}.") from None
 
 
 def read_notebook(slug: str, root: Path = ROOT) -> nbformat.NotebookNode | None:
     """The chapter as it is stored, or None if it was never executed."""
     path = notebook_path(slug, root)
-    return nbformat.read(path, as_version=4) if path.exists() else None
+    if not path.exists():
+        return None
+    text = path.read_text(encoding="utf-8")
+    remedy = "delete it, and `make notebooks` makes it anew from its text."
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        line = text.split("\n")[error.lineno - 1].strip()[:60]
+        raise Failed(
+            f"notebooks/{slug}.ipynb is no JSON from line {error.lineno} on ({line!r}): {remedy}"
+        ) from None
+    if not isinstance(content, dict) or content.get("nbformat") != 4:
+        raise Failed(f"notebooks/{slug}.ipynb is no notebook of format 4: {remedy}")
+    return nbformat.reads(text, as_version=4)
 
 
 def colab_cell(root: Path = ROOT) -> str:
@@ -58,9 +105,9 @@ def colab_cell(root: Path = ROOT) -> str:
 
     The repository is the one that _config.yml names, the release that of pyproject.toml.
     """
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    url = read_yaml("_config.yml", root)["repository"]["url"]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return COLAB_CELL.format(url=config["repository"]["url"], version=project["version"])
+    return COLAB_CELL.format(url=url, version=project["version"])
 
 
 def head(text: nbformat.NotebookNode, mark: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Bring the notebooks up to date with their text: python tools/notebooks.py [SLUG ...]
+"""Bring the notebooks up to date with their text: python -m tools.notebooks [SLUG ...]
 
 One way, from book/SLUG.md to notebooks/SLUG.ipynb. A chapter is executed only if its fingerprint
 changed (see tools/chapters.py); if only its prose or its tags did, the stored outputs stay. A
@@ -10,25 +10,34 @@ import os
 import sys
 from pathlib import Path
 
-import nbclient
-import nbformat
-from chapters import (
-    KERNEL,
-    ROOT,
-    colab_cell,
-    difference,
-    fingerprint,
-    foreign,
-    head,
-    notebook_path,
-    read_notebook,
-    read_text,
-    slugs,
-    text_path,
-)
-from jupyter_client.kernelspec import NoSuchKernel
-from progress import done, progress
-from watch import Watch
+try:
+    import nbclient
+    import nbformat
+    from jupyter_client.kernelspec import NoSuchKernel
+
+    from tools.chapters import (
+        KERNEL,
+        ROOT,
+        Failed,
+        colab_cell,
+        difference,
+        fingerprint,
+        foreign,
+        head,
+        notebook_path,
+        read_notebook,
+        read_text,
+        slugs,
+        text_path,
+    )
+    from tools.progress import done, progress
+    from tools.watch import Watch
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"This Python does not find {error.name}: make the environment with `python "
+        "tools/environment.py`, then run, in this folder, `.venv/bin/python -m tools.notebooks` "
+        "(on Windows, .venv\\Scripts\\python)."
+    )
 
 from rnnbook.checkpoint import write_atomically
 
@@ -36,10 +45,6 @@ CELL_SECONDS = 600
 # One thread, as the tests give each notebook: networks of this size gain nothing from more.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-
-
-class Failed(Exception):
-    """One sentence: what is wrong with a chapter, and where."""
 
 
 def update(slug: str, root: Path = ROOT) -> str:
@@ -147,18 +152,19 @@ def write(book: nbformat.NotebookNode, path: Path) -> None:
 
 
 def main(chosen: list[str]) -> None:
-    known = slugs()
-    if unknown := [slug for slug in chosen if slug not in known]:
-        sys.exit(f"No chapter {unknown[0]!r} in _toc.yml, which has: {', '.join(known)}.")
-    chosen = chosen or known
-    for number, slug in enumerate(chosen, 1):
-        place = f"[{number}/{len(chosen)}] {slug}"
-        progress(place)
-        try:
+    place = "_toc.yml"
+    try:
+        known = slugs()
+        if unknown := [slug for slug in chosen if slug not in known]:
+            sys.exit(f"No chapter {unknown[0]!r} in _toc.yml, which has: {', '.join(known)}.")
+        chosen = chosen or known
+        for number, slug in enumerate(chosen, 1):
+            place = f"[{number}/{len(chosen)}] {slug}"
+            progress(place)
             done(f"{place}: {update(slug)}")
-        except Failed as failure:
-            done(f"{place}: failed")
-            sys.exit(f"{failure} The stored notebook is as it was.")
+    except Failed as failure:
+        done(f"{place}: failed")
+        sys.exit(f"{failure} The stored notebook is as it was.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Renew the third-party files that the site carries: python tools/vendor.py (needs npm).
+"""Renew the third-party files that the site carries: python -m tools.vendor (needs npm).
 
 The site must work from disk with the network off, so MathJax lives in the repository. Only the
 parts that _config.yml loads are kept: TeX input, SVG output (which needs no font files; Firefox

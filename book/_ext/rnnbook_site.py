@@ -1,7 +1,7 @@
 """What the site needs beyond settings.
 
-Solutions that fold, references as a list, round brackets around citations, equations of docstrings
-as they stand in the code, no source maps.
+No page for the texts that are read as notebooks, solutions that fold, references as a list, round
+brackets around citations, equations of docstrings as they stand in the code, no source maps.
 """
 
 from __future__ import annotations
@@ -11,12 +11,24 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.writers.html5 import HTML5Translator
 from sphinx_exercise.nodes import is_exercise_node, is_solution_node
 from sphinxcontrib.bibtex.plugin import register_plugin
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
+
+
+def leave_out_texts(app: Sphinx, config: Config) -> None:
+    """A chapter's page is made from its notebook.
+
+    `only_build_toc_files` of Jupyter Book leaves out its text too, but takes the folder's own name
+    for a pattern: in a clone under `book[1]` it finds nothing.
+    """
+    for text in Path(app.srcdir, "book").glob("*.md"):
+        if Path(app.srcdir, "notebooks", f"{text.stem}.ipynb").exists():
+            config.exclude_patterns.append(f"book/{text.name}")
 
 
 class details(nodes.General, nodes.Element):
@@ -118,6 +130,7 @@ def drop_source_maps(app: Sphinx, problem: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     register_plugin("sphinxcontrib.bibtex.style.referencing", "author_year_round", AuthorYearRound)
+    app.connect("config-inited", leave_out_texts)
     app.add_node(details, html=(visit_details, depart_details))
     app.add_node(summary, html=(visit_summary, depart_summary))
     app.add_post_transform(FoldSolutions)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnbook.extras import needed
+
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -46,7 +48,8 @@ def one_thread() -> Iterator[None]:
 
     Parallel runs would fight for cores, and sums over threads differ in their last digits.
     """
-    from threadpoolctl import threadpool_limits
+    with needed("experiments"):
+        from threadpoolctl import threadpool_limits
 
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None

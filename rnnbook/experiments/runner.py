@@ -28,6 +28,7 @@ from rnnbook.checks import check_choice, check_positive
 from rnnbook.experiments.machine import environment, one_thread
 from rnnbook.experiments.stored import STUDIES, experiment_file, results_file, results_folder
 from rnnbook.experiments.trace import canary, code_of
+from rnnbook.extras import needed
 from rnnbook.progress import progress_bar
 
 BACKENDS = ("loky", "dask", "ray")
@@ -120,7 +121,8 @@ def describe(file: Path) -> str:
 
 def load(file: Path) -> ModuleType:
     if file.parent == STUDIES:
-        module = importlib.import_module(f"rnnbook.experiments.studies.{file.stem}")
+        with needed("experiments"):
+            module = importlib.import_module(f"rnnbook.experiments.studies.{file.stem}")
     else:
         specification = importlib.util.spec_from_file_location(file.stem, file)
         assert specification is not None  # of a .py file
@@ -149,7 +151,8 @@ def _file_name(*identity: Any) -> str:
 @contextmanager
 def _held(folder: Path) -> Iterator[Path]:
     """``folder`` for this process alone."""
-    filelock = _required("filelock", "The runner")
+    with needed("experiments"):
+        import filelock
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder.with_name(folder.name + ".lock"))
     holder = folder.with_name(folder.name + ".holder")
@@ -233,16 +236,19 @@ def _today() -> str:
 @contextmanager
 def _backend(backend: str, jobs: int, address: str | None) -> Iterator:
     """A function that calls another with each of many tuples and yields results as they come."""
-    joblib = _required("joblib", "The runner")
+    with needed("experiments"):
+        import joblib
     with ExitStack() as stack:
         if backend == "dask":
-            distributed = _required("distributed", "--backend dask", install="dask[distributed]")
+            with needed("cluster"):
+                import distributed
             local = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
             stack.enter_context(
                 distributed.Client(address) if address else distributed.Client(**local)
             )
         elif backend == "ray":
-            ray = _required("ray", "--backend ray")
+            with needed("ray"):
+                import ray
             importlib.import_module("ray.util.joblib").register_ray()
             ray.init(address=address, num_cpus=None if address else jobs, log_to_driver=False)
             stack.callback(ray.shutdown)
@@ -255,12 +261,3 @@ def _backend(backend: str, jobs: int, address: str | None) -> Iterator:
             return pool(joblib.delayed(function)(*each) for each in arguments)
 
         yield parallel
-
-
-def _required(module: str, purpose: str, *, install: str | None = None) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{purpose} needs {module}, which is not installed: pip install {install or module}."
-        ) from error

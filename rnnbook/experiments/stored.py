@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnbook.checks import check_between, check_choice, check_generator, check_positive
+from rnnbook.extras import needed
 from rnnbook.reach import ROOT
 
 STUDIES = Path(__file__).parent / "studies"
@@ -118,7 +119,8 @@ def summarize(
         values = np.array([_value(run, metric) for run in runs])
         n, mean, std = len(values), values.mean(), values.std(ddof=1)
         if method == "t":
-            from scipy.stats import t
+            with needed("experiments"):
+                from scipy.stats import t
 
             half = t.ppf((1 + level) / 2, n - 1) * std / np.sqrt(n)
             low, high = mean - half, mean + half

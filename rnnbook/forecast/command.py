@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbook.checkpoint import save_tree, write_atomically
 from rnnbook.checks import check_between
+from rnnbook.extras import MissingExtra
 from rnnbook.forecast.figure import draw
 from rnnbook.forecast.files import read_series
 from rnnbook.forecast.model import compare
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in ("window", "season", "horizon", "hidden", "epochs", "seeds", "relative")
     }
     try:
+        import rnnbook.plots  # noqa: F401  what its figure needs is missed before the training
+
         check_between("seeds", options.seeds, 2, math.inf)  # one seed has no interval
         if options.out.exists() and not options.out.is_dir():
             raise ValueError(f"out must be a folder, got the file {options.out}.")
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         future = np.array(
             [free_run(net, values[None, -options.window :], options.horizon)[0] for net in networks]
         )
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         print(error, file=sys.stderr)
         return 2
     _report(table, options.horizon)

@@ -17,6 +17,7 @@ from rnnbook.checks import (
     check_whole,
     finite_series,
 )
+from rnnbook.extras import needed
 from rnnbook.tasks.batch import Batch
 
 
@@ -200,13 +201,8 @@ def real_series(name: str) -> Series:
         network", CDIAC, 2004), elnino (NOAA, ERSST.V3B, Nino 1+2); all public domain.
     """
     check_choice("name", name, ("sunspots", "co2", "elnino"))
-    try:
+    with needed("series"):
         dataset = importlib.import_module(f"statsmodels.datasets.{name}")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'real_series("{name}") needs statsmodels, which is not installed: '
-            "pip install statsmodels."
-        ) from error
     data = dataset.load_pandas().data
     if name == "sunspots":  # copies, for the arrays of pandas may be read-only
         time, values = data["YEAR"].to_numpy(copy=True), data["SUNACTIVITY"].to_numpy(copy=True)

@@ -7,6 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+pytest.importorskip("yaml", reason="the settings of the site are YAML")
+
 import yaml
 from visiting import Visit
 
