@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import importlib
 import os
 import re
@@ -134,6 +135,18 @@ def test_fingerprint_covers_what_the_outputs_depend_on(house, path, old, new, ma
     changed.write_text(changed.read_text().replace(old, new) if changed.exists() else new)
     after = chapters.fingerprint(chapters.read_text("one", house), house)
     assert (before != after) == matters
+
+
+@pytest.mark.parametrize(
+    ("key", "matters"), [("runs", True), ("date", True), ("code", False), ("canary", False)]
+)
+def test_what_ties_results_to_their_code_makes_no_chapter_stale(house, key, matters):
+    (house / "book/one.md").write_text(chapter(chapters.colab_cell(house), "result = 'memory'"))
+    text, stored = chapters.read_text("one", house), house / "rnnbook/memory.json"
+    stored.write_text(json.dumps({"runs": 1, "date": 1, "code": 1, "canary": 1}))
+    before = chapters.fingerprint(text, house)
+    stored.write_text(json.dumps({"runs": 1, "date": 1, "code": 1, "canary": 1} | {key: 2}))
+    assert (chapters.fingerprint(text, house) != before) == matters
 
 
 def test_notebook_follows_its_text(house):
