@@ -16,7 +16,7 @@ USES = {"train", "forecast", "estimator", "generate"}
 
 def test_picture_is_what_the_imports_give():
     stored = (ROOT / architecture.PICTURE).read_text(encoding="utf-8")
-    assert stored == draw(), "run `python tools/architecture.py`"
+    assert stored == draw(), "run `python -m tools.architecture`"
 
 
 def test_what_is_taught_knows_nothing_of_its_use():

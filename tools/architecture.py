@@ -1,4 +1,4 @@
-"""Draw the house from its imports into book/images/house.svg: python tools/architecture.py
+"""Draw the house from its imports into book/images/house.svg: python -m tools.architecture
 
 A room is what lies directly in rnnbook, a folder or a file. An arrow says that something in a room
 imports something of another. A room stands one floor above the highest that it imports, so all
