@@ -99,7 +99,7 @@ def test_tokens_and_classes_of_every_width(family, dtype):
         model = SequenceModel(GRU(4, 5), Linear(5, 3), embedding=Embedding(3, 4))
         assert evaluate(model, batch, loss=losses.softmax_cross_entropy) > 0
     else:
-        import torch
+        torch = pytest.importorskip("torch")
 
         model = torch.nn.Sequential(
             torch.nn.Embedding(3, 4), torch.nn.Flatten(), torch.nn.Linear(8, 3)
@@ -122,7 +122,7 @@ def forecasts(family, seed=0):
         layer, head = GRU(2, 5, rng=rng), Linear(5, 1, rng=rng)
         model = SequenceModel(layer, head, many_to="many")
         return model, losses.mse, optim.Adam(model.params, lr=0.01), x, target, lengths, real
-    import torch
+    torch = pytest.importorskip("torch")
 
     torch.manual_seed(seed)
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -150,7 +149,7 @@ def test_a_part_is_removed_when_its_writer_was_killed_and_no_sooner(tmp_path):
         other.touch()
     write_atomically(file, b"new")
     assert os.path.exists(part)
-    writer.send_signal(signal.SIGKILL)
+    writer.kill()
     writer.communicate()
     assert os.path.exists(part)
     check_writable(file)

@@ -293,6 +293,7 @@ def test_series_without_a_time_column(tmp_path):
 
 def test_the_forecast_is_saved_with_all_its_digits(tmp_path, wave):
     """Six would be 1e+07 in every row."""
+    pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
     values = 1e7 + np.round(wave + np.arange(120) % 7, 2)
     file = write(
         tmp_path / "high.csv", [f"{k},{value!r}" for k, value in enumerate(values.tolist())]

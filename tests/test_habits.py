@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import coverage
 import pytest
+
+pytest.importorskip("coverage", reason="coverage checks its own settings")
+pytest.importorskip("jupytext", reason="the tools read the chapters by jupytext")
+
+import coverage
 import yaml
 
 from tools import chapters

@@ -3,6 +3,9 @@
 import itertools
 
 import pytest
+
+pytest.importorskip("torch", reason="the models are torch modules")
+
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence

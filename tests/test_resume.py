@@ -68,7 +68,7 @@ def with_optimizer(family, change):
     model, loss, _ = make(family, seed=1)
     if family == "scratch":
         return model, loss, change(optim, model.params, {})
-    import torch
+    torch = pytest.importorskip("torch")
 
     return model, loss, change(torch.optim, model.parameters(), {"foreach": None})
 
@@ -105,7 +105,7 @@ def test_whole_numbers_among_the_settings_are_seen(tmp_path):
 
 
 def test_other_parameter_groups_are_refused(tmp_path):
-    import torch
+    torch = pytest.importorskip("torch")
 
     def parts(split):
         model, loss, _ = make("torch")
@@ -130,7 +130,7 @@ def test_another_switch_or_number_type_of_the_model_is_refused(family, tmp_path)
     dropout.p = 0.3
     refused(tmp_path / "run.npz", family, "'s p 0.2 where this has 0.3", parts=parts)
     if family == "torch":
-        import torch
+        torch = pytest.importorskip("torch")
 
         model, loss, _ = make(family)
         parts = model.double(), loss, torch.optim.Adam(model.parameters(), lr=0.01)
@@ -266,7 +266,7 @@ def test_another_tree_is_not_replaced_and_an_empty_file_is(tmp_path):
 
 
 def test_what_a_checkpoint_cannot_hold_is_told_before_the_first_step(tmp_path):
-    import torch
+    torch = pytest.importorskip("torch")
 
     class Odd(torch.nn.Linear):
         def get_extra_state(self):

@@ -1,6 +1,9 @@
 """PyTorch's own inputs for the tests of nn.RNN, nn.LSTM and nn.GRU, given to our layers."""
 
 import pytest
+
+pytest.importorskip("torch", reason="the inputs are PyTorch's own")
+
 import torch
 from torch.nn.utils.rnn import PackedSequence
 

@@ -262,7 +262,7 @@ def frozen_run(family, how, **options):
         }[how]
         optimizer = optim.Adam(moved, lr=0.01)
     else:
-        import torch
+        torch = pytest.importorskip("torch")
 
         if how == "requires_grad":
             model.rnn.requires_grad_(False)
@@ -301,7 +301,7 @@ def test_frozen_parameters_have_no_part_in_the_norm(family):
         model.backward(loss(model.forward(batch.x), batch.target)[1])
         squares = [np.sum(g**2) for g in model.head.grads.values()]
     else:
-        import torch
+        torch = pytest.importorskip("torch")
 
         loss(model(torch.tensor(batch.x).float()), torch.tensor(batch.target).float()).backward()
         squares = [float((p.grad**2).sum()) for p in model.head.parameters()]
@@ -309,7 +309,7 @@ def test_frozen_parameters_have_no_part_in_the_norm(family):
 
 
 def test_gradients_of_frozen_parameters_do_not_pile_up():
-    import torch
+    torch = pytest.importorskip("torch")
 
     def gradient(epochs):
         torch.manual_seed(0)
@@ -329,7 +329,7 @@ def test_gradients_of_frozen_parameters_do_not_pile_up():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_trains_and_resumes_bit_for_bit(dtype, tmp_path):
-    import torch
+    torch = pytest.importorskip("torch")
 
     from rnnbook.convert import copy_weights, get_params
 
@@ -365,7 +365,7 @@ def test_half_precision_trains_and_resumes_bit_for_bit(dtype, tmp_path):
 
 
 def test_an_epsilon_that_is_zero_in_float16_is_told_before_the_first_step():
-    import torch
+    torch = pytest.importorskip("torch")
 
     model, loss, _ = make("torch")
     optimizer = torch.optim.Adam(model.half().parameters())
@@ -374,7 +374,7 @@ def test_an_epsilon_that_is_zero_in_float16_is_told_before_the_first_step():
 
 
 def test_a_rate_that_is_a_tensor_is_a_rate(tmp_path):
-    import torch
+    torch = pytest.importorskip("torch")
 
     def parts(seed, tensor=True):
         model, loss, _ = make("torch", seed=seed)
@@ -394,7 +394,7 @@ def test_a_rate_that_is_a_tensor_is_a_rate(tmp_path):
 
 
 def test_an_optimizer_that_asks_for_the_loss_again_is_told():
-    import torch
+    torch = pytest.importorskip("torch")
 
     model, loss, _ = make("torch")
     optimizer = torch.optim.LBFGS(model.parameters())
@@ -405,7 +405,7 @@ def test_an_optimizer_that_asks_for_the_loss_again_is_told():
 
 
 def test_a_model_without_parameters_is_evaluated():
-    import torch
+    torch = pytest.importorskip("torch")
 
     model, data = torch.nn.Flatten(), Batch(np.ones((3, 2, 2)), np.zeros((3, 4)))
     assert evaluate(model, data, loss=torch.nn.functional.mse_loss) == 1
@@ -418,7 +418,7 @@ def test_learning_rates_are_given_back_after_an_error(family, where, stopped_by)
     """Whoever catches it and trains on would otherwise go on at the rate of that step."""
     model, loss, optimizer = make(family)
     if family == "torch":  # two groups, each with a rate of its own
-        import torch
+        torch = pytest.importorskip("torch")
 
         groups = [{"params": part.parameters()} for part in (model.rnn, model.head)]
         optimizer = torch.optim.Adam([groups[0], groups[1] | {"lr": 0.5}], lr=0.01)
