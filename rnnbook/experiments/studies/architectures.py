@@ -24,14 +24,17 @@ network's best of 0.003, 0.01 and 0.03 in trials with one seed on recall of 8 pa
 import itertools
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rnnbook import tasks
+from rnnbook.extras import needed
 from rnnbook.pytorch import MinGRU
 from rnnbook.tasks import Batch
 from rnnbook.train import fit
+
+with needed("torch"):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
 
 SEEDS = 5
 WIDTH = 40

@@ -6,7 +6,11 @@ gradient reaches the first step reduced by about f^T.
 """
 
 import numpy as np
-import torch
+
+from rnnbook.extras import needed
+
+with needed("torch"):
+    import torch
 
 SEEDS = 5
 UNITS = 16

@@ -12,12 +12,15 @@ one series would need ``TimeSeriesSplit``.
 import math
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import mean_squared_error
-from sklearn.model_selection import GridSearchCV, KFold
 
 from rnnbook.estimator import RecurrentRegressor, one_standard_error
+from rnnbook.extras import needed
 from rnnbook.scratch import FusedRNN, Linear, SequenceModel, init
+
+with needed("estimator"):
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import mean_squared_error
+    from sklearn.model_selection import GridSearchCV, KFold
 
 SEEDS = 8
 STEPS = 10

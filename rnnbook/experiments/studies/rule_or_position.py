@@ -13,13 +13,16 @@ import math
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import RidgeCV
-from sklearn.neural_network import MLPRegressor
 
+from rnnbook.extras import needed
 from rnnbook.scratch import FusedGRU, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 from rnnbook.train import fit
+
+with needed("estimator"):
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import RidgeCV
+    from sklearn.neural_network import MLPRegressor
 
 SEEDS = 5
 TASKS = ("latch", "calendar")

@@ -6,11 +6,14 @@ Numbers below a million are trained on, others are tested: right is what is righ
 """
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
+from rnnbook.extras import needed
 from rnnbook.pytorch import AttentionSeq2Seq, Seq2Seq
 from rnnbook.tasks.numbers import NUMBER_WORDS, Pairs, spell, spelled_numbers
+
+with needed("torch"):
+    import torch
+    from torch.nn import functional as F
 
 SEEDS = 5
 HIDDEN, DIGITS = 64, 11  # ten digits and the padding

@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnbook.convert import to_keras
 from rnnbook.experiments.studies.random_targets import random_batch
+from rnnbook.extras import needed
 from rnnbook.scratch import FusedLSTM, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
 
@@ -51,7 +52,8 @@ def train_numpy(data, start, batches, *, eps=EPSILON, frozen=(FROZEN,)):
 
 def train_torch(data, start, batches, *, eps=EPSILON, frozen=(FROZEN,)):
     """The loss of each step with ``torch.nn`` and ``torch.optim``, in float64."""
-    import torch
+    with needed("torch"):
+        import torch
 
     rnn = torch.nn.LSTM(1, HIDDEN, batch_first=True, dtype=torch.float64)
     head = torch.nn.Linear(HIDDEN, 1, dtype=torch.float64)
@@ -74,7 +76,8 @@ def train_torch(data, start, batches, *, eps=EPSILON, frozen=(FROZEN,)):
 def train_keras(data, start, batches, *, eps=EPSILON, dtype="float64"):
     """The loss of each step with Keras 3 on its torch backend. Raises ImportError without Keras."""
     os.environ.setdefault("KERAS_BACKEND", "torch")  # before the first import
-    import keras
+    with needed("keras"):
+        import keras
 
     keras.config.set_floatx(dtype)
     model = keras.Sequential(

@@ -6,11 +6,14 @@ units and every number of epochs. The learning rate falls to zero over the epoch
 """
 
 import numpy as np
-from sklearn.model_selection import TimeSeriesSplit, cross_val_score
 
 from rnnbook import tasks
 from rnnbook.estimator import RecurrentRegressor
+from rnnbook.extras import needed
 from rnnbook.forecast import chronological_split, examples
+
+with needed("estimator"):
+    from sklearn.model_selection import TimeSeriesSplit, cross_val_score
 
 SEEDS = 5
 WINDOW = 12

@@ -5,14 +5,17 @@ the frames cannot do better than chance, 1/6; a linear model on all frames and a
 """
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from rnnbook import tasks
+from rnnbook.extras import needed
 from rnnbook.scratch import FusedGRU, Linear, SequenceModel, losses, optim
 from rnnbook.scratch.schedules import cosine
 from rnnbook.train import fit
+
+with needed("estimator"):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
 SEEDS = 5
 
