@@ -94,7 +94,7 @@ def finite_series(name: str, value, dtype=np.float64) -> np.ndarray:
 
 
 def rounding(series) -> float:
-    """What a series may vary by without saying anything: 4 eps max |series|.
+    """What a series may vary by without saying anything: ``4 eps max(abs(series))``.
 
     eps is that of the series' own number type, and float64's for whole numbers.
     """

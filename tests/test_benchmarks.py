@@ -29,6 +29,8 @@ from benchmarks.ladder import RUNGS
 from benchmarks.layers import Unavailable
 from benchmarks.processes import OwnProcess
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results():

@@ -18,7 +18,7 @@ HOST_PATH = re.compile(
 )
 PROGRESS = re.compile(r"\r|\b\d+%\|")  # a carriage return; tqdm's bar
 
-pytestmark = pytest.mark.parametrize("slug", chapters.slugs())
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("slug", chapters.slugs())]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import pytest
 
 from tools import environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = environment.ROOT
 LOCKED = "uv==1 ; os_name != 'x' \\\n    --hash=sha256:12 \\\n    --hash=sha256:34\nwheel==1\n"
 

@@ -24,6 +24,8 @@ from rnnbook.extras import MissingExtra
 pytest.importorskip("joblib", reason="joblib runs the experiments")
 pytest.importorskip("filelock", reason="filelock keeps two sweeps apart")
 
+pytestmark = pytest.mark.slow
+
 TOY = '''
 """A toy: the mean of a few numbers.
 
@@ -282,7 +284,6 @@ def test_metrics_that_json_cannot_hold_are_told(toy, value, message):
         run_experiment(toy, seeds=1)
 
 
-@pytest.mark.slow
 def test_dask_with_two_local_workers(toy):
     pytest.importorskip("distributed", reason="Dask is not installed")
     here = metrics(run_experiment(toy))
@@ -599,7 +600,6 @@ def test_adding_problem_runs_and_repeats():
     assert json.dumps(first["parameters"])
 
 
-@pytest.mark.slow
 def test_adding_problem_quick():
     done = call("adding_problem", "--quick", "--jobs", 2)
     assert done.returncode == 0, done.stderr
@@ -674,7 +674,6 @@ def test_rule_or_position_has_the_targets_that_it_says():
     )
 
 
-@pytest.mark.slow
 def test_rule_or_position_repeats():
     from rnnbook.experiments.studies import rule_or_position
 
@@ -683,7 +682,6 @@ def test_rule_or_position_repeats():
     assert rule_or_position.run(setting, 0) != rule_or_position.run(setting, 1)
 
 
-@pytest.mark.slow
 def test_rule_or_position_tests_each_model_on_new_sequences():
     from rnnbook.experiments.studies import rule_or_position
 
@@ -696,7 +694,6 @@ def test_rule_or_position_tests_each_model_on_new_sequences():
     assert calendar["recurrent"] > 0.7
 
 
-@pytest.mark.slow
 def test_vowel_order_repeats():
     from rnnbook.experiments.studies import vowel_order
 

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from parity import assert_agree, named, parts, random_state, run_scratch, shapes
 
@@ -58,7 +58,6 @@ def test_a_layer_is_a_loop_over_its_cell(kind, rng):
 
 
 @every_layer
-@settings(max_examples=20)
 @given(drawn=shapes())
 def test_finite_differences_agree(kind, drawn):
     rng = np.random.default_rng(0)

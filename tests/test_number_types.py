@@ -17,6 +17,8 @@ from rnnbook.experiments import summarize
 from rnnbook.forecast import LSTMForecaster, Scaler
 from rnnbook.scratch import Embedding, FusedLSTM, Linear, schedules
 
+pytestmark = pytest.mark.slow
+
 
 def flat(result) -> list[np.ndarray]:
     """All arrays and numbers of a result, one after the other."""

@@ -118,6 +118,7 @@ def test_evaluation_keeps_nothing(kind, rng):
     assert kept_bytes(layer) == 0
 
 
+@pytest.mark.slow
 @every_kind
 def test_the_bound_holds_what_the_benchmarks_largest_size_needs(kind, rng):
     # (64, 200, 64, 256), the largest of the five: more would be given back, and cost time.

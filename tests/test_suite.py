@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 FILES = [path for path in ROOT.joinpath("tests").rglob("*.py") if path.name != Path(__file__).name]
 HIDE = """

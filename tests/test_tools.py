@@ -24,6 +24,8 @@ import psutil
 from tools import build, chapters, notebooks
 from tools.watch import Watch
 
+pytestmark = pytest.mark.slow
+
 ROOT = chapters.ROOT
 HEAD = """\
 ---

@@ -1,10 +1,10 @@
 """PyTorch's own inputs for the tests of nn.RNN, nn.LSTM and nn.GRU, given to our layers."""
 
-import sys
-
 import pytest
 
 pytest.importorskip("torch", reason="the inputs are PyTorch's own")
+# Before another test loads the standard library's distutils: from then on it refuses.
+pytest.importorskip("setuptools", reason="PyTorch's inputs import it")
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
@@ -20,9 +20,6 @@ FUSED = pytest.mark.parametrize("prefix", ["", "Fused"])
 
 @pytest.fixture(scope="module")
 def infos():
-    # They import setuptools, which refuses to where another distutils than its own is loaded.
-    for name in [name for name in sys.modules if name.split(".")[0] == "distutils"]:
-        del sys.modules[name]
     from torch.testing._internal.common_modules import module_db
 
     return {info.module_cls.__name__: info for info in module_db}
