@@ -208,7 +208,6 @@ def own_sum(number):
     return function
 
 
-@pytest.mark.slow
 def test_a_function_in_its_own_process():
     with threads(1):
         sampler = OwnProcess(own_sum, 7)
@@ -226,14 +225,12 @@ def cannot(reason):
     raise Unavailable(reason)
 
 
-@pytest.mark.slow
 def test_what_another_process_raises_is_raised_here():
     with pytest.raises(Unavailable, match="not on this machine"):
         OwnProcess(cannot, "not on this machine")
 
 
 @pytest.mark.parametrize("kind", layers.KINDS)
-@pytest.mark.slow
 def test_a_layer_with_another_gradient_may_not_race(kind, monkeypatch):
     size = (2, 3, 4, 5)
     names = ["torch.nn", *layers.OURS]
@@ -274,7 +271,6 @@ def test_what_a_ratio_is_measured_by():
     assert row["rounds"] == 1
 
 
-@pytest.mark.slow
 def test_quick_run_prints_two_tables():
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks", "--quick"]

@@ -353,43 +353,6 @@ def test_notebook_is_written_whole_or_not_at_all(house, monkeypatch):
     assert path.stat().st_mode & 0o777 == 0o644 or os.name == "nt"
 
 
-def test_notebooks_are_executed_on_one_thread(house):
-    """Whatever the shell says: another number of threads gives other last digits."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    code = "import os, tools.notebooks; print(*[os.environ.get(name) for name in {}])"
-    elsewhere = {name: value for name, value in os.environ.items() if name not in names}
-    command = [sys.executable, "-c", code.format(names)]
-    done = subprocess.run(command, cwd=ROOT, env=elsewhere, capture_output=True, text=True)
-    assert done.stdout.split() == ["1", "1", "1"], done.stderr
-
-
-@pytest.mark.parametrize(
-    ("path", "matters"),
-    [
-        ("_config.yml", True),
-        ("_toc.yml", True),
-        ("requirements.txt", True),
-        ("requirements.lock", True),
-        ("book/one.md", True),
-        ("book/_static/new.css", True),
-        ("notebooks/one.ipynb", True),
-        ("rnnbook/layers/lstm.py", True),
-        ("tools/build.py", True),
-        ("README.md", False),
-        ("rnnbook/__pycache__/checks.pyc", False),
-        ("notebooks/.ipynb_checkpoints/one.ipynb", False),
-    ],
-)
-def test_pages_are_stale_when_what_they_are_made_from_changes(house, monkeypatch, path, matters):
-    monkeypatch.setattr(build, "ROOT", house)
-    before = build.inputs()
-    assert build.inputs() == before
-    changed = house / path
-    changed.parent.mkdir(parents=True, exist_ok=True)
-    changed.write_text(changed.read_text() + "\n" if changed.exists() else "new")
-    assert (build.inputs() != before) == matters
-
-
 def test_paths_of_this_machine_are_taken_out_of_tracebacks(house):
     lines = [f"File {house}{os.sep}rnnbook{os.sep}checks.py:30"]
     output = nbformat.v4.new_output("error", ename="E", evalue="e", traceback=lines)
@@ -404,7 +367,6 @@ def build_pages(house: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=house, capture_output=True, text=True, encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_failed_build_leaves_the_last_good_pages(house):
     for folder in ("tools", "book/_ext"):
         shutil.copytree(ROOT / folder, house / folder, ignore=shutil.ignore_patterns("__pycache__"))
