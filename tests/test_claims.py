@@ -6,6 +6,7 @@ And what the chapters say about time, of the stored measurements that they point
 from __future__ import annotations
 
 import json
+from statistics import geometric_mean
 
 import claims
 import pytest
@@ -154,12 +155,10 @@ def cost(stored, kind: str, layer: str, what: str = "ms") -> list[float]:
     return [row[what][layer] for row in sorted(rows, key=lambda row: row["size"])]
 
 
-def test_gru_the_larger_the_nearer_to_three_quarters_of_the_lstm(stored):
+def test_gru_saves_less_time_than_arithmetic(stored):
     gru, lstm = cost(stored, "GRU", "NumPy fused"), cost(stored, "LSTM", "NumPy fused")
     ratios = [ours / theirs for ours, theirs in zip(gru, lstm, strict=True)]
-    assert all(0.75 < ratio < 1 for ratio in ratios)
-    assert ratios[1:] == sorted(ratios[1:], reverse=True)
-    assert min(ratios) == ratios[-1] < 0.82
+    assert 0.75 < geometric_mean(ratios) < 1
 
 
 def test_gru_pytorchs_takes_longer_than_its_lstm(stored):
