@@ -25,13 +25,16 @@ BAD_MATH = r"""() => {
   return bad;
 }"""
 
-# Measuring each word of each program takes half a minute a chapter; one of a kind is enough.
+# Measuring each word of each program and signature takes half a minute a page; one of a kind is
+# enough.
 THIN_OUT = """() => {
   const kinds = new Set();
-  for (const token of document.querySelectorAll("article pre span")) {
-    const kind = token.className + token.closest(".highlight").parentElement.className;
-    if (kinds.has(kind)) token.replaceWith(...token.childNodes);
-    else kinds.add(kind);
+  for (const token of document.querySelectorAll("article :is(pre, dt.sig, code) span")) {
+    const place = token.closest(".highlight, dl, p, li, td, h2, h3, article");
+    const kind = [token.className, token.closest("pre, dt, code").className,
+                  place.parentElement.className];
+    if (kinds.has(kind.join())) token.replaceWith(...token.childNodes);
+    else kinds.add(kind.join());
   }
 }"""
 
