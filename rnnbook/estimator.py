@@ -13,7 +13,15 @@ from functools import partial
 
 import numpy as np
 
-from rnnbook.checks import check_between, check_choice, check_positive, real_numbers, rounding
+from rnnbook.checks import (
+    check_between,
+    check_bool,
+    check_choice,
+    check_positive,
+    check_whole,
+    real_numbers,
+    rounding,
+)
 from rnnbook.extras import needed
 from rnnbook.scratch import (
     FusedGRU,
@@ -42,8 +50,10 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
 
     The network is a recurrent layer and a linear head in float64, trained on the squared error by
     Adam, with a learning rate that falls to zero along half a cosine and clipped gradients. Each
-    row of X is a window in the order of time. Inputs and targets are scaled by what ``fit`` is
-    given and nothing else, so that no fold of a cross-validation learns of its test part.
+    row of X is a window in the order of time; columns beyond it (``window``) are known beside it, such
+    as the month that is to be predicted, and are read at every step. Inputs and targets are scaled
+    by what ``fit`` is given and nothing else, so that no fold of a cross-validation learns of its
+    test part.
 
     Args:
         cell: "RNN" (tanh), "LSTM" or "GRU".
@@ -52,15 +62,18 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
         batch_size: windows for each step.
         learning_rate: of Adam, at the first step.
         max_norm: gradients are shortened to this norm.
+        window: T, how many columns of X are the window; None: all of them.
+        latest_first: the window's columns run from the latest value to the earliest, as the lags of
+            skforecast do.
         random_state: a seed or a generator, as ``numpy.random.default_rng`` takes it: initial
             weights and the order of the windows. A generator goes on from one ``fit`` to the next.
 
     Attributes:
         model_: the ``SequenceModel``, which works on scaled values.
         input_scaler_, target_scaler_: a ``StandardScaler`` each; the first one treats all places
-            of a window alike.
+            of a window alike. beside_scaler_: of the columns beyond it, each by itself, or None.
         history_: the losses of each step and epoch, on scaled targets.
-        n_features_in_: T.
+        n_features_in_: T, and what is beside it.
     """
 
     def __init__(
@@ -72,6 +85,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
         batch_size=32,
         learning_rate=0.01,
         max_norm=1.0,
+        window=None,
+        latest_first=False,
         random_state=None,
     ):
         self.cell = cell
@@ -80,6 +95,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.max_norm = max_norm
+        self.window = window
+        self.latest_first = latest_first
         self.random_state = random_state
 
     def fit(self, X, y):
@@ -95,13 +112,18 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
         batch_size = check_positive("batch_size", self.batch_size)
         learning_rate = check_between("learning_rate", self.learning_rate, 0, math.inf)
         max_norm = check_between("max_norm", self.max_norm, 0, math.inf)
+        check_bool("latest_first", self.latest_first)
         rng = np.random.default_rng(self.random_state)
         X, y = _arrays(X=X, y=y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         y = y.astype(np.float64)  # a scaler would go on in float16
-        self.input_scaler_, self.target_scaler_ = _scaler(X), _scaler(y)
+        self.window_ = X.shape[1] if self.window is None else self.window
+        check_whole("window", self.window_, 1, X.shape[1])
+        values, beside = X[:, : self.window_], X[:, self.window_ :]
+        self.input_scaler_, self.target_scaler_ = _scaler(values), _scaler(y)
+        self.beside_scaler_ = StandardScaler().fit(beside) if beside.size else None
 
-        layer = CELLS[self.cell](1, hidden_size, rng=rng)
+        layer = CELLS[self.cell](1 + beside.shape[1], hidden_size, rng=rng)
         self.model_ = SequenceModel(layer, Linear(hidden_size, 1, rng=rng))
         self.history_ = fit(
             self.model_,
@@ -128,8 +150,14 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
         return self.target_scaler_.inverse_transform(scaled)[:, 0]
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
-        """(n, T) -> (n, T, 1), scaled."""
-        return self.input_scaler_.transform(X.reshape(-1, 1)).reshape(*X.shape, 1)
+        """(n, T + m) -> (n, T, 1 + m), scaled; what is beside the window stands at every step."""
+        values = X[:, self.window_ - 1 :: -1] if self.latest_first else X[:, : self.window_]
+        scaled = self.input_scaler_.transform(values.reshape(-1, 1)).reshape(*values.shape, 1)
+        if self.beside_scaler_ is None:
+            return scaled
+        beside = self.beside_scaler_.transform(X[:, self.window_ :])
+        steps = np.broadcast_to(beside[:, None], (*values.shape, beside.shape[1]))
+        return np.concatenate([scaled, steps], axis=2)
 
 
 def _scaler(values: np.ndarray) -> StandardScaler:

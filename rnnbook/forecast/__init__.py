@@ -1,57 +1,42 @@
-"""Forecast a series, and compare the network with what costs nothing (``worked_example``).
+"""Forecast a series, and compare the network with what a forecaster would use (``worked_example``).
 
     python -m rnnbook.forecast data.csv --column y
 
-The file's rows are equally spaced in time, the earliest first. Its first part trains, the next one
-says when to stop, the last one is looked at once. What comes out: the errors of an LSTM (several
-seeds) and of four baselines, one step ahead and running free; a figure; the forecast beyond the
-end; the weights.
+What reads a window becomes a forecaster through skforecast; ETS and SARIMA are statsmodels'. Here
+stand the recurrent network among them, the choice of settings by rolling origins, and what a test
+part is asked once: errors, intervals, differences in pairs.
 
-Dimensions: N windows of W values, K steps ahead. A *predictor* is a function from windows (N, W)
-to the values that follow them, (N,). A series is anything one-dimensional with finite real numbers,
-and is computed with in float64; an index that it has plays no part, the order of its rows does.
+Dimensions: N origins, K steps ahead, W values of a window.
 """
 
-from rnnbook.forecast.command import main
-from rnnbook.forecast.figure import plot_errors
+from rnnbook.forecast.backtest import Backtest, backtest, conformal, naive_error
+from rnnbook.forecast.candidates import Candidate, calendar_features, candidates, choose
 from rnnbook.forecast.files import BadFile, read_series
-from rnnbook.forecast.model import LSTMForecaster, compare
-from rnnbook.forecast.predictors import (
-    baselines,
-    mean_predictor,
-    persistence,
-    ridge_ar,
-    seasonal_predictor,
-)
-from rnnbook.forecast.series import (
-    Predictor,
-    Scaler,
-    Split,
-    chronological_split,
-    examples,
-    free_run,
-    rolling_errors,
-    rolling_origins,
-)
+from rnnbook.forecast.search import Search, widened_search
+from rnnbook.forecast.series import Split, chronological_split, examples
+from rnnbook.forecast.statespace import StateSpace, ets, sarima
+from rnnbook.forecast.verdicts import Difference, holm, paired_difference
 
 __all__ = [
+    "Backtest",
     "BadFile",
-    "LSTMForecaster",
-    "Predictor",
-    "Scaler",
+    "Candidate",
+    "Difference",
+    "Search",
     "Split",
-    "baselines",
+    "StateSpace",
+    "backtest",
+    "calendar_features",
+    "candidates",
+    "choose",
     "chronological_split",
-    "compare",
+    "conformal",
+    "ets",
     "examples",
-    "free_run",
-    "main",
-    "mean_predictor",
-    "persistence",
-    "plot_errors",
+    "holm",
+    "naive_error",
+    "paired_difference",
     "read_series",
-    "ridge_ar",
-    "rolling_errors",
-    "rolling_origins",
-    "seasonal_predictor",
+    "sarima",
+    "widened_search",
 ]
