@@ -1,7 +1,7 @@
 """Is one forecast better than another, beyond what the choice of the test part explains?
 
     d_n = loss_n - other_n             the same origins, so compared in pairs
-    mean(d) -+ t * s,                  s^2 by Newey & West, as neighboring origins share their future
+    mean(d) -+ t * s,                  s^2 by Newey & West: neighboring origins share their future
 
 This is the test of Diebold and Mariano: its null hypothesis is that both lose the same on average.
 """
