@@ -107,8 +107,8 @@ MODELS = {
     "network": lambda: ForecasterRecursive(
         RecurrentRegressor("GRU", 2, epochs=1, latest_first=True, random_state=0), lags=6
     ),
-    "ETS": lambda: ets(12, trend=True),
-    "SARIMA": lambda: sarima((1, 0, 0), (0, 1, 1), 12),
+    "ETS": lambda: ets(4, trend=True),
+    "SARIMA": lambda: sarima((1, 0, 0), (0, 1, 1), 4),
     "drift": lambda: sarima((0, 0, 0), (0, 1, 0), 12, drift=True),
 }
 
@@ -225,7 +225,7 @@ def test_difference_of_paired_losses():
     other = rng.normal(size=400) ** 2
     found = paired_difference(other + 0.3 + rng.normal(size=400), other)
     assert found.mean == pytest.approx(0.3, abs=0.1)
-    assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+    assert found.high - found.low == pytest.approx(2 * 1.99 / 20, rel=0.15)
     assert found.low > 0
     assert found.p < 0.001
     reverse = paired_difference(other, other + 0.3 + rng.normal(size=400))
@@ -233,21 +233,32 @@ def test_difference_of_paired_losses():
 
 
 def test_overlapping_horizons_widen_the_interval():
-    """Moving averages of 12: the t-interval of 200 such numbers is far too narrow."""
+    """Moving averages of 12: a t-interval of all 130 numbers is far too narrow."""
     missed = {1: 0, 12: 0}
     rng = np.random.default_rng(0)
-    for _ in range(300):
-        d = np.convolve(rng.normal(size=211), np.ones(12) / 12, "valid")
+    for _ in range(1000):
+        d = np.convolve(rng.normal(size=141), np.ones(12) / 12, "valid")
         for steps in missed:
-            found = paired_difference(d, np.zeros(200), steps)
+            found = paired_difference(d, np.zeros(130), steps)
             missed[steps] += not found.low < 0 < found.high
-    assert missed[1] > 100  # of 300, where 15 are meant
-    assert missed[12] < 40
+    assert found.blocks == 10
+    assert 60 < missed[12] < 120 < 200 < missed[1]  # of 1000, where 50 are meant
+
+
+def test_blocks_by_hand():
+    losses = np.repeat([1.0, 3.0, 2.0], [6, 5, 5])  # 16 origins: blocks of 6, 5 and 5
+    found = paired_difference(losses, np.zeros(16))
+    assert found.blocks == 3
+    assert found.mean == pytest.approx(2)
+    assert found.high - 2 == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
+    assert found.p == pytest.approx(0.0742, abs=1e-4)
 
 
 def test_differences_that_say_nothing_are_refused():
-    with pytest.raises(ValueError, match="72 origins at least"):
-        paired_difference(np.arange(60.0), np.ones(60), 13)
+    with pytest.raises(ValueError, match="39 origins at least for 13 steps ahead, got 38"):
+        paired_difference(np.arange(38.0), np.ones(38), 13)
+    with pytest.raises(ValueError, match="15 origins at least"):
+        paired_difference(np.arange(14.0), np.ones(14))
     with pytest.raises(ValueError, match="by more than a constant"):
         paired_difference(np.arange(60.0), np.arange(60.0))
     with pytest.raises(ValueError, match="others"):
@@ -406,11 +417,12 @@ def test_choice_by_rolling_origins_sees_no_test_part(wave):
 
 
 def test_the_right_model_is_found():
-    """An airline's series: ETS or SARIMA with a season, not without."""
+    """A season and a trend: ETS and SARIMA choose those that know a season."""
     rng = np.random.default_rng(0)
-    y = monthly(0.5 * np.arange(120) + np.tile(10 * rng.normal(size=12), 10) + rng.normal(size=120))
-    family = candidates(y.index, season=12, window=12)
+    season = np.tile([10.0, -3, 4, -11], 18)
+    y = pd.Series(0.5 * np.arange(72) + season + rng.normal(size=72))
+    family = candidates(y.index, season=4, window=4)
     for name in ("ETS", "SARIMA"):
-        found = choose(family[name], y, 6, start=90, refits=1, stride=5)
-        assert found.best["seasonal"] in (12, (0, 1, 1))
+        found = choose(family[name], y, 4, start=52, refits=1, stride=4)
+        assert found.best["seasonal"] in (4, (0, 1, 1))
         assert found.score < 2.5
