@@ -12,6 +12,7 @@ Dimensions: N origins, K steps ahead, W values of a window.
 from rnnbook.forecast.backtest import Backtest, backtest, conformal, naive_error
 from rnnbook.forecast.candidates import Candidate, calendar_features, candidates, choose
 from rnnbook.forecast.files import BadFile, read_series
+from rnnbook.forecast.many import Many, compare_many
 from rnnbook.forecast.search import Search, widened_search
 from rnnbook.forecast.series import Split, chronological_split, examples
 from rnnbook.forecast.statespace import StateSpace, ets, sarima
@@ -22,6 +23,7 @@ __all__ = [
     "BadFile",
     "Candidate",
     "Difference",
+    "Many",
     "Search",
     "Split",
     "StateSpace",
@@ -30,6 +32,7 @@ __all__ = [
     "candidates",
     "choose",
     "chronological_split",
+    "compare_many",
     "conformal",
     "ets",
     "examples",
