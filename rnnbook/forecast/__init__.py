@@ -14,7 +14,7 @@ and is computed with in float64; an index that it has plays no part, the order o
 
 from rnnbook.forecast.command import main
 from rnnbook.forecast.figure import plot_errors
-from rnnbook.forecast.files import BadFile, read_series
+from rnnbook.forecast.files import read_series, read_table
 from rnnbook.forecast.model import LSTMForecaster, compare
 from rnnbook.forecast.predictors import (
     baselines,
@@ -33,6 +33,7 @@ from rnnbook.forecast.series import (
     rolling_errors,
     rolling_origins,
 )
+from rnnbook.forecast.steps import BadFile, season_of
 
 __all__ = [
     "BadFile",
@@ -50,8 +51,10 @@ __all__ = [
     "persistence",
     "plot_errors",
     "read_series",
+    "read_table",
     "ridge_ar",
     "rolling_errors",
     "rolling_origins",
+    "season_of",
     "seasonal_predictor",
 ]
