@@ -11,11 +11,12 @@ Dimensions: N origins, K steps ahead, W values of a window.
 
 from rnnbook.forecast.backtest import Backtest, backtest, conformal, naive_error
 from rnnbook.forecast.candidates import Candidate, calendar_features, candidates, choose
-from rnnbook.forecast.files import BadFile, read_series
+from rnnbook.forecast.files import read_series, read_table
 from rnnbook.forecast.many import Many, compare_many
 from rnnbook.forecast.search import Search, widened_search
 from rnnbook.forecast.series import Split, chronological_split, examples
 from rnnbook.forecast.statespace import StateSpace, ets, sarima
+from rnnbook.forecast.steps import BadFile, season_of
 from rnnbook.forecast.verdicts import Difference, holm, paired_difference
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "naive_error",
     "paired_difference",
     "read_series",
+    "read_table",
     "sarima",
+    "season_of",
     "widened_search",
 ]

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_between("seeds", options.seeds, 2, math.inf)  # one seed has no interval
         if options.out.exists() and not options.out.is_dir():
             raise ValueError(f"out must be a folder, got the file {options.out}.")
-        values = read_series(options.file, options.column, options.time)
+        values = read_series(options.file, options.column, options.time).to_numpy()
         table, networks = compare(values, **settings)
         future = np.array(
             [free_run(net, values[None, -options.window :], options.horizon)[0] for net in networks]
