@@ -54,11 +54,10 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
     check_shape("others", others, (len(losses),))
     check_finite("losses", losses)
     check_finite("others", others)
-    lags = max(1, round(1.5 * (check_positive("steps", steps) - 1)))
-    if len(losses) < max(10, 4 * lags):
+    if len(losses) < fewest_origins(steps):
         raise ValueError(
-            f"losses must be of {max(10, 4 * lags)} origins at least for {steps} steps ahead, got "
-            f"{len(losses)}."
+            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, "
+            f"got {len(losses)}."
         )
     difference = losses - others
     if np.ptp(difference) == 0:
@@ -66,10 +65,19 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
             f"losses must differ from others by more than a constant, got {difference[0]:g} always."
         )
     fitted = OLS(difference, np.ones_like(difference)).fit(
-        cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True}, use_t=True
+        cov_type="HAC", cov_kwds={"maxlags": _lags(steps), "use_correction": True}, use_t=True
     )
     (low, high) = fitted.conf_int(0.05)[0]
     return Difference(float(fitted.params[0]), float(low), float(high), float(fitted.pvalues[0]))
+
+
+def fewest_origins(steps: int) -> int:
+    """How many origins ``paired_difference`` needs for losses so many steps ahead."""
+    return max(10, 4 * _lags(steps))
+
+
+def _lags(steps: int) -> int:
+    return max(1, round(1.5 * (check_positive("steps", steps) - 1)))
 
 
 def holm(p_values) -> np.ndarray:
