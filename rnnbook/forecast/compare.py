@@ -155,7 +155,7 @@ class Comparison:
             for name, loss in losses.items()
             if np.ptp(loss - best) > 0  # else they say the same
         }
-        adjusted = holm([one.p for one in found.values()]) if found else []
+        adjusted = list(holm([one.p for one in found.values()])) if found else []
         return {
             name: Difference(one.mean, one.low, one.high, float(p))
             for (name, one), p in zip(found.items(), adjusted, strict=True)

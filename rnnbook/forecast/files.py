@@ -49,6 +49,7 @@ def read_table(
     every: str | None = None,
     gaps: str | None = None,
     decimal: str | None = None,
+    ahead: bool = False,
 ) -> Any:
     """Columns of a CSV file with a head, as float64, rows equally spaced and the earliest first.
 
@@ -67,6 +68,8 @@ def read_table(
             number in ``attrs["filled"]``; ``"ignore"`` takes the rows that there are as equally
             spaced, and numbers them where they are not.
         decimal: ``","`` where numbers are written ``1,5``.
+        ahead: leave out the rows at the end where the first of ``columns`` is empty: they tell what
+            is known beforehand. Not with ``group``.
     Returns:
         A DataFrame; with ``group`` a dict of them by its values, in the order of the file.
     Raises:
@@ -82,6 +85,8 @@ def read_table(
         raise ValueError("untimed takes the rows as they stand: leave out time and every.")
     columns = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
     cells = _cells(path, [*columns, *(name for name in (time, group) if name is not None)])
+    if ahead and (cells[columns[0]] != "").any():
+        cells = cells[: np.flatnonzero(cells[columns[0]] != "")[-1] + 1]
     if time is None and not untimed:
         time = next((name for name in cells if name != group), None)
         if time is None or time in columns:

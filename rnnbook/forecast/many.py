@@ -111,13 +111,9 @@ def compare_many(
         ValueError: for too few, too short or constant series, and for those that do not end
             together.
     """
-    frame = _aligned(series)
+    check_positive("stride", stride)
+    frame, scales = check_many(series, steps, season=season, window=window)
     split = chronological_split(len(frame))
-    _check(frame, split.train_end, season or 1, window, steps, stride)
-    train = frame[: split.train_end]
-    scales = np.array([naive_error(train[name].dropna(), season or 1) for name in frame])
-    if not scales.all():
-        raise ValueError(f"series must vary, got {frame.columns[scales == 0][0]!r} that does not.")
     choices = frame[: split.test_start]
     models: dict[str, _Model] = {}
     single = candidates(frame.index, season=season, window=window)
@@ -141,6 +137,33 @@ def compare_many(
         {name: model.at_edge for name, model in models.items()},
         models[best].forecast(frame),
     )
+
+
+def check_many(
+    series: Mapping[str, "pd.Series"], steps: int, *, season: int | None, window: int
+) -> "tuple[pd.DataFrame, np.ndarray]":
+    """The series side by side, NaN before those that begin later, and what scales each one's MASE.
+
+    Raises:
+        ValueError: as ``compare_many``.
+    """
+    frame = _aligned(series)
+    split = chronological_split(len(frame))
+    part = min(split.test_start - split.train_end, len(frame) - split.test_start)
+    check_whole("steps", steps, 1, part)
+    least = max(check_positive("window", window) + 10, 2 * (season or 1) + 10)
+    scales = np.empty(frame.shape[1])
+    for k, name in enumerate(frame):
+        train = frame[name].iloc[: split.train_end].dropna()
+        if len(train) < least:
+            raise ValueError(
+                f"series must have {least} values at least in the training part, for a window of "
+                f"{window} and a season of {season or 1}, got {len(train)} of {name!r}."
+            )
+        scales[k] = naive_error(train, season or 1)
+        if scales[k] == 0:
+            raise ValueError(f"series must vary, got {name!r} that repeats exactly.")
+    return frame, scales
 
 
 @dataclass(frozen=True)
@@ -246,7 +269,7 @@ def _pooled(
 ) -> list[Candidate]:
     """What one model for all series may be."""
     dates = calendar_features(index)
-    shared = {"changes": [False, True], "encoding": [None, "onehot"]}
+    shared: dict[str, Sequence] = {"changes": [False, True], "encoding": [None, "onehot"]}
     shared |= {"calendar": [False, True]} if dates else {}
 
     def pooled(regressor, changes: bool, encoding: str | None, calendar: bool = False):
@@ -321,24 +344,6 @@ def _aligned(series: Mapping[str, "pd.Series"]) -> "pd.DataFrame":
         if frame[name].count() < len(frame) - frame.index.get_loc(y.index[0]):
             raise ValueError(f"series must have no gaps and equal steps, got {name!r}.")
     return frame
-
-
-def _check(
-    frame: "pd.DataFrame", train_end: int, season: int, window: int, steps: int, stride: int
-) -> None:
-    check_positive("window", window)
-    check_positive("stride", stride)
-    split = chronological_split(len(frame))
-    part = min(split.test_start - split.train_end, len(frame) - split.test_start)
-    check_whole("steps", steps, 1, part)
-    least = max(window + 10, 2 * season + 10)
-    for name in frame:
-        count = train_end - int(frame[name].isna().sum())
-        if count < least:
-            raise ValueError(
-                f"series must have {least} values at least in the training part, for a window of "
-                f"{window} and a season of {season}, got {max(count, 0)} of {name!r}."
-            )
 
 
 def _mase(errors: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -83,6 +83,40 @@ class Model:
             index=beyond(whole.index, steps),
         )
 
+    def joined(
+        self, y: "pd.Series", beside: "pd.DataFrame | None" = None
+    ) -> "tuple[pd.Series, pd.DataFrame | None]":
+        """The series that the model was fitted to and ``y``, which goes on where it ended, or later
+        (then NaN stands between), or repeats some of it, and counts then. Rows without a time
+        follow. ``beside`` likewise.
+
+        Raises:
+            ValueError: where ``y`` ends before the series did, or has other steps.
+        """
+        old = self.y.index
+        if self.reading.get("untimed"):
+            y = y.set_axis(y.index + len(old))
+            beside = None if beside is None else beside.set_axis(beside.index + len(old))
+        grid = old
+        try:
+            while grid[-1] < y.index[-1]:
+                grid = grid.append(beyond(grid, len(y)))
+            place = grid.get_indexer(y.index)
+        except TypeError:  # dates among numbers, or with an offset among those without
+            place = np.array([-1])
+        if (place < 0).any() or place[-1] < len(old) - 1:
+            raise ValueError(
+                f"The file must go on in the steps of the series that the model learned, from "
+                f"{old[-1]} on, got {y.index[0]} to {y.index[-1]}."
+            )
+        whole = y.set_axis(grid[place]).reindex(grid[: place[-1] + 1])
+        whole = whole.fillna(self.y)
+        if isinstance(old, pd.DatetimeIndex):
+            whole.index.freq = old.freq
+        if beside is not None and self.beside is not None:
+            beside = beside.combine_first(self.beside)
+        return whole, beside
+
     def content(self) -> bytes:
         """What ``load`` reads."""
         beside = self.beside
