@@ -11,17 +11,27 @@ Dimensions: N origins, K steps ahead, W values of a window.
 
 from rnnbook.forecast.backtest import Backtest, backtest, conformal, naive_error
 from rnnbook.forecast.candidates import Candidate, calendar_features, candidates, choose
-from rnnbook.forecast.files import BadFile, read_series
+from rnnbook.forecast.command import main
+from rnnbook.forecast.compare import Comparison, Plan, compare
+from rnnbook.forecast.figure import plot_errors
+from rnnbook.forecast.files import read_series, read_table
+from rnnbook.forecast.many import Many, compare_many
+from rnnbook.forecast.saved import Model, load
 from rnnbook.forecast.search import Search, widened_search
 from rnnbook.forecast.series import Split, chronological_split, examples
 from rnnbook.forecast.statespace import StateSpace, ets, sarima
+from rnnbook.forecast.steps import BadFile, season_of
 from rnnbook.forecast.verdicts import Difference, holm, paired_difference
 
 __all__ = [
     "Backtest",
     "BadFile",
     "Candidate",
+    "Comparison",
     "Difference",
+    "Many",
+    "Model",
+    "Plan",
     "Search",
     "Split",
     "StateSpace",
@@ -30,13 +40,20 @@ __all__ = [
     "candidates",
     "choose",
     "chronological_split",
+    "compare",
+    "compare_many",
     "conformal",
     "ets",
     "examples",
     "holm",
+    "load",
+    "main",
     "naive_error",
     "paired_difference",
+    "plot_errors",
     "read_series",
+    "read_table",
     "sarima",
+    "season_of",
     "widened_search",
 ]

@@ -19,6 +19,7 @@ from rnnbook.forecast.statespace import ets, sarima
 
 with needed("forecast"):
     import pandas as pd
+    from skforecast.direct import ForecasterDirect
     from skforecast.preprocessing import CalendarFeatures
     from skforecast.recursive import ForecasterEquivalentDate, ForecasterRecursive
     from sklearn.compose import TransformedTargetRegressor
@@ -72,6 +73,7 @@ def candidates(
     hidden: int = 16,
     cell: str = "LSTM",
     seeds: Sequence[int] = (0,),
+    direct: int | None = None,
 ) -> dict[str, Candidate]:
     """All candidates for series with this index, the simplest first.
 
@@ -81,17 +83,21 @@ def candidates(
         hidden: units of the recurrent layer.
         cell: "RNN", "LSTM" or "GRU"; the network goes by its name.
         seeds: of the networks; with several, the mean of what they say one step ahead counts.
+        direct: so many models, one for each step ahead, in place of one that reads its own
+            forecasts, for what reads a window.
     """
     dates = calendar_features(index)
     shared = {"changes": [False, True]} | ({"calendar": [False, True]} if dates else {})
 
     def windowed(regressor, changes: bool, calendar: bool = False):
-        return ForecasterRecursive(
-            regressor,
-            lags=window,
-            differentiation=1 if changes else None,
-            calendar_features=dates if calendar else None,
-        )
+        options = {
+            "lags": window,
+            "differentiation": 1 if changes else None,
+            "calendar_features": dates if calendar else None,
+        }
+        if direct is None:
+            return ForecasterRecursive(regressor, **options)
+        return ForecasterDirect(regressor, steps=direct, n_jobs=1, **options)
 
     def scaled(regressor):
         """Inputs and target with mean 0 and deviation 1, by the training part."""

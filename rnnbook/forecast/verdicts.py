@@ -25,7 +25,10 @@ BLOCKS = 3  # at least
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the paired differences, its 95 % interval, the p-value of "no difference"."""
+    """Mean of the paired differences, its 95 % interval, the p-value of "no difference".
+
+    It rests on so many ``blocks``, which count as independent.
+    """
 
     mean: float
     low: float
@@ -58,13 +61,12 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
     check_shape("others", others, (len(losses),))
     check_finite("losses", losses)
     check_finite("others", others)
-    block = max(SHORTEST, check_positive("steps", steps))
-    count = len(losses) // block
-    if count < BLOCKS:
+    if len(losses) < fewest_origins(steps):
         raise ValueError(
-            f"losses must be of {BLOCKS * block} origins at least for {steps} steps ahead, got "
-            f"{len(losses)}."
+            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, "
+            f"got {len(losses)}."
         )
+    count = len(losses) // _block(steps)
     means = np.array([part.mean() for part in np.array_split(losses - others, count)])
     if np.ptp(means) == 0:
         raise ValueError(
@@ -73,6 +75,15 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
     found = stats.ttest_1samp(means, 0.0)
     low, high = found.confidence_interval(0.95)
     return Difference(float(means.mean()), float(low), float(high), float(found.pvalue), count)
+
+
+def fewest_origins(steps: int) -> int:
+    """How many origins ``paired_difference`` needs for losses so many steps ahead."""
+    return BLOCKS * _block(steps)
+
+
+def _block(steps: int) -> int:
+    return max(SHORTEST, check_positive("steps", steps))
 
 
 def holm(p_values) -> np.ndarray:
