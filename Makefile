@@ -7,7 +7,7 @@ PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 PY     = $(if $(filter Windows_NT,$(OS)),.venv/Scripts/python,.venv/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book test quick test-portable notebooks results lab bench lint pins clean
+.PHONY: help environment book test quick test-portable notebooks results lab bench other-seeds lint pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ bench: environment ## measure the layers against torch.nn, about ten minutes; re
 # What the present code gives as stored is not run again; the rest may take hours.
 results: environment ## bring stored results up to date with the code; runs again what changed
 	@$(PY) -m rnnbook.experiments --renew --jobs 2 && $(PY) -m benchmarks --renew
+
+# Other seeds: make other-seeds SHIFT="4 5", for one chapter CHAPTER=lstm.
+other-seeds: environment ## read all claims again with other seeds, ten minutes; tells what fell
+	@$(PY) -m tools.other_seeds $(CHAPTER) --shift $(or $(SHIFT),1 2 3)
 
 lint: environment ## check code and format with ruff, types with mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -322,7 +322,7 @@ def test_cpu_torch_only_where_its_index_answers(machine, monkeypatch, capsys, an
     assert len(machine.steps) == made
 
 
-@pytest.mark.parametrize("tool", ["build", "notebooks"])
+@pytest.mark.parametrize("tool", ["build", "notebooks", "other_seeds"])
 def test_tools_outside_the_environment_say_where_to_go(tool, tmp_path):
     """A Python without packages, in the repository's folder and as a file."""
     bare = [sys.executable, "-S", "-E", "-s"]

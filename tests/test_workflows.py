@@ -56,6 +56,7 @@ def test_what_is_promised_is_tried():
     assert "--require-hashes -r requirements.lock" in commands("tests: hashes")
     assert "GITHUB_STEP_SUMMARY" in commands("tests: coverage")
     assert "rnnbook.experiments --check" in commands("weekly: again")
+    assert "make other-seeds" in commands("weekly: other-seeds")
     environments = [step.get("env", {}) for step in JOBS["weekly: again"]["steps"]]
     assert {"HYPOTHESIS_PROFILE": "explore"} in environments
     assert "dist/*.whl" in commands("release: build")
