@@ -154,7 +154,7 @@ def check_many(
     least = max(check_positive("window", window) + 10, 2 * (season or 1) + 10)
     scales = np.empty(frame.shape[1])
     for k, name in enumerate(frame):
-        train = frame[name].iloc[: split.train_end].dropna()
+        train = _begun(frame[name].iloc[: split.train_end])
         if len(train) < least:
             raise ValueError(
                 f"series must have {least} values at least in the training part, for a window of "
@@ -183,7 +183,7 @@ def _alone(
 
     def each(frame: "pd.DataFrame", start: int = 0):
         for name in frame:
-            y = frame[name].dropna()
+            y = _begun(frame[name])
             yield y, start - (len(frame) - len(y))
 
     found = [
@@ -235,7 +235,7 @@ def _all(
         )
         _, table = backtesting_forecaster_multiseries(
             forecaster,
-            {name: frame[name].dropna() for name in frame},
+            {name: _begun(frame[name]) for name in frame},
             cv,
             metric="mean_absolute_error",
             n_jobs=1,
@@ -251,7 +251,7 @@ def _all(
 
     def forecast(frame: "pd.DataFrame") -> "pd.DataFrame":
         forecaster = candidate.make(**search.best)
-        forecaster.fit({name: frame[name].dropna() for name in frame}, suppress_warnings=True)
+        forecaster.fit({name: _begun(frame[name]) for name in frame}, suppress_warnings=True)
         found = forecaster.predict(steps, suppress_warnings=True)
         return pd.DataFrame({name: found["pred"][found["level"] == name] for name in frame})
 
@@ -359,3 +359,9 @@ def _paired(differences: np.ndarray) -> Difference:
     low, high = test.confidence_interval(0.95)
     mean, p = float(differences.mean()), float(test.pvalue)
     return Difference(mean, float(low), float(high), p, len(differences))
+
+
+def _begun(column: "pd.Series") -> "pd.Series":
+    """A column from its first value on; unlike ``dropna`` it keeps the kind of the index."""
+    there = column.notna().to_numpy()
+    return column.iloc[there.argmax() if there.any() else len(column) :]
