@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnbook.extras import needed
-from rnnbook.forecast.compare import Comparison, Plan
+from rnnbook.forecast.comparison import Comparison, Plan
 from rnnbook.forecast.many import Many
 from rnnbook.forecast.verdicts import holm
 
