@@ -50,10 +50,10 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
 
     The network is a recurrent layer and a linear head in float64, trained on the squared error by
     Adam, with a learning rate that falls to zero along half a cosine and clipped gradients. Each
-    row of X is a window in the order of time; columns beyond it (``window``) are known beside it, such
-    as the month that is to be predicted, and are read at every step. Inputs and targets are scaled
-    by what ``fit`` is given and nothing else, so that no fold of a cross-validation learns of its
-    test part.
+    row of X is a window in the order of time; columns beyond it (``window``) are known beside it,
+    such as the month that is to be predicted, and are read at every step. Inputs and targets are
+    scaled by what ``fit`` is given and nothing else, so that no fold of a cross-validation learns
+    of its test part.
 
     Args:
         cell: "RNN" (tanh), "LSTM" or "GRU".

@@ -116,7 +116,7 @@ def backtest(
 
 
 def conformal(errors: np.ndarray, coverage: float = 0.8) -> np.ndarray:
-    """Half-widths of prediction intervals at 1 ... K steps ahead, (K,), from held-out errors (N, K).
+    """Half-widths (K,) of prediction intervals 1 ... K steps ahead, from held-out errors (N, K).
 
         q_k = the ceil((N + 1) coverage)-th smallest of |e_1k| ... |e_Nk|
 

@@ -145,8 +145,8 @@ def candidates(
         ]
     else:
         found.append(Candidate("drift", lambda: sarima((0, 1, 0), drift=True)))
-    small = bool(season) and season <= 24  # the filter's state has a place for each step of it
-    seasons = [None, season] if small else [None]
+    small = season if season and season <= 24 else None  # the filter's state holds each step of it
+    seasons = [None, small] if small else [None]
     orders = [(2, 0, 0), (1, 0, 1), (0, 1, 1), (2, 1, 1)]
     parts = [(0, 0, 0), (0, 1, 1)] if small else [(0, 0, 0)]
     found += [
@@ -175,7 +175,7 @@ def candidates(
         ),
         Candidate(
             "SARIMA",
-            lambda order, seasonal: sarima(order, seasonal, season if small else None),
+            lambda order, seasonal: sarima(order, seasonal, small),
             {"order": orders, "seasonal": parts},
         ),
         Candidate(cell, recurrent, {"epochs": [25, 75], **shared}, {"epochs": (8, 700)}),

@@ -72,7 +72,7 @@ class Many:
         """MASE on the test parts minus that of ``reference`` (the best), in pairs of one series.
 
         Mean and 95 % interval over the series by Student's t, as if they were drawn one by one from
-        many such: of series that share their surprises the interval is too short.
+        many such (each is a block): of series that share surprises the interval is too short.
         """
         found = self.mase()
         one = found.pop(self.best if reference is None else reference)
@@ -357,4 +357,6 @@ def _least(errors: dict[str, np.ndarray], scales: np.ndarray) -> str:
 def _paired(differences: np.ndarray) -> Difference:
     test = stats.ttest_1samp(differences, 0)
     low, high = test.confidence_interval(0.95)
-    return Difference(float(differences.mean()), float(low), float(high), float(test.pvalue))
+    return Difference(
+        float(differences.mean()), float(low), float(high), float(test.pvalue), len(differences)
+    )

@@ -55,8 +55,11 @@ def widened_search(
         if not math.isfinite(scores[best]):
             raise ValueError(f"score must be finite for one combination at least, of {values}.")
         setting = dict(zip(values, best, strict=True))
-        edges = {name: _beyond(values[name], setting[name]) for name in limits}
-        edges = {name: value for name, value in edges.items() if value is not None}
+        edges = {
+            name: value
+            for name in limits
+            if (value := _beyond(values[name], setting[name])) is not None
+        }
         wider = {
             name: value
             for name, value in edges.items()

@@ -1,9 +1,11 @@
 """Is one forecast better than another, beyond what the choice of the test part explains?
 
-    d_n = loss_n - other_n             the same origins, so compared in pairs
-    mean(d) -+ t * s,                  s^2 by Newey & West, as neighboring origins share their future
+    d_n = loss_n - other_n        the same origins, so compared in pairs
+    D_j = mean of the j-th of m blocks of neighboring d_n
+    mean(D) -+ t s / sqrt(m)      s: standard deviation of the D_j; t: Student's, m - 1 degrees
 
-This is the test of Diebold and Mariano: its null hypothesis is that both lose the same on average.
+Neighboring origins share most of their future, so their losses go together, and N origins tell
+less than N numbers would. Blocks as long as the horizon hardly do.
 """
 
 from dataclasses import dataclass
@@ -14,37 +16,39 @@ from rnnbook.checks import check_finite, check_positive, check_shape, real_numbe
 from rnnbook.extras import needed
 
 with needed("forecast"):
-    from statsmodels.regression.linear_model import OLS
+    from scipy import stats
     from statsmodels.stats.multitest import multipletests
+
+SHORTEST = 5  # steps of a block at least: errors one step ahead may come in swarms, too
+BLOCKS = 3  # at least
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the paired differences, its 95 % interval, and the p-value of "no difference"."""
+    """Mean of the paired differences, its 95 % interval, the p-value of "no difference"."""
 
     mean: float
     low: float
     high: float
     p: float
+    blocks: int
 
 
 def paired_difference(losses, others, steps: int = 1) -> Difference:
-    """The test of Diebold and Mariano for losses (N,) at the same origins, in the order of time.
+    """Compare losses (N,) of two forecasts from the same origins, in the order of time.
 
-    Below zero the first forecast is better. It says nothing of other series, nor of networks with
-    other seeds; for those there must be several.
+    Below zero the first forecast is better. Where the differences are moving averages as long as
+    the horizon, the interval misses the truth in 7 to 10 % of cases instead of 5. It speaks of
+    other stretches of this series, not of other series, nor of networks with other seeds.
 
     Args:
-        steps: how many steps ahead was forecast. Errors of an optimal forecast k steps ahead are
-            correlated over k - 1 origins; the variance is estimated with one and a half times as
-            many lags (weights fall linearly), at least with one.
+        steps: how many steps ahead was forecast; blocks are as long, and 5 at least.
     Raises:
-        ValueError: for fewer origins than four times the lags, or 10; and where all pairs differ
-            by the same, so that no error can be estimated.
+        ValueError: for fewer than three blocks, and where all blocks differ by the same.
     Source:
-        Diebold & Mariano, "Comparing predictive accuracy" (1995), section 1.1; Newey & West, "A
-        simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
-        covariance matrix" (1987).
+        Diebold & Mariano, "Comparing predictive accuracy" (1995), for the comparison in pairs;
+        Carlstein, "The use of subseries values for estimating the variance of a general statistic
+        from a stationary sequence" (1986), for the blocks.
     """
     losses, others = (
         real_numbers(name, value, np.float64)
@@ -54,30 +58,29 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
     check_shape("others", others, (len(losses),))
     check_finite("losses", losses)
     check_finite("others", others)
-    if len(losses) < fewest_origins(steps):
+    count = len(losses) // _block(steps)
+    if count < BLOCKS:
         raise ValueError(
-            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, "
-            f"got {len(losses)}."
+            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, got "
+            f"{len(losses)}."
         )
-    difference = losses - others
-    if np.ptp(difference) == 0:
+    means = np.array([part.mean() for part in np.array_split(losses - others, count)])
+    if np.ptp(means) == 0:
         raise ValueError(
-            f"losses must differ from others by more than a constant, got {difference[0]:g} always."
+            f"losses must differ from others by more than a constant, got {means[0]:g} always."
         )
-    fitted = OLS(difference, np.ones_like(difference)).fit(
-        cov_type="HAC", cov_kwds={"maxlags": _lags(steps), "use_correction": True}, use_t=True
-    )
-    (low, high) = fitted.conf_int(0.05)[0]
-    return Difference(float(fitted.params[0]), float(low), float(high), float(fitted.pvalues[0]))
+    found = stats.ttest_1samp(means, 0.0)
+    low, high = found.confidence_interval(0.95)
+    return Difference(float(means.mean()), float(low), float(high), float(found.pvalue), count)
 
 
 def fewest_origins(steps: int) -> int:
     """How many origins ``paired_difference`` needs for losses so many steps ahead."""
-    return max(10, 4 * _lags(steps))
+    return BLOCKS * _block(steps)
 
 
-def _lags(steps: int) -> int:
-    return max(1, round(1.5 * (check_positive("steps", steps) - 1)))
+def _block(steps: int) -> int:
+    return max(SHORTEST, check_positive("steps", steps))
 
 
 def holm(p_values) -> np.ndarray:

@@ -17,6 +17,7 @@ from rnnbook.scratch import (
     Linear,
     RecurrentLayer,
     SequenceModel,
+    init,
     losses,
     optim,
 )
@@ -86,8 +87,10 @@ def run(setting: dict, seed: int) -> dict:
     draw, inputs, outputs, loss, many_to = TASKS[setting["task"]]
     data, other, weights = np.random.default_rng([seed, inputs]).spawn(3)
     layer: RecurrentLayer
-    if setting["model"] == "LSTM":
+    if setting["model"].startswith("LSTM"):
         layer = FusedLSTM(inputs, UNITS, dtype=np.float32, rng=weights)
+        if setting["model"] == "LSTM, forget bias 1":  # gru_vs_lstm_rates has it too
+            init.set_forget_bias(layer, 1.0)
     else:
         units = UNITS if "units" in setting["model"] else equal_units(inputs)
         layer = FusedGRU(inputs, units, dtype=np.float32, rng=weights)

@@ -1,0 +1,28 @@
+"""What a forecaster would use, on the five series of ``forecasting``, by the same rule.
+
+Nothing here depends on a seed: one run for each series and each forecaster.
+"""
+
+from rnnbook.experiments.studies import forecasting
+
+SEEDS = 1
+CANDIDATES = (
+    "persistence",
+    "seasonal naive",
+    "seasonal naive with drift",
+    "ridge-AR",
+    "kernel ridge",
+    "ETS",
+    "SARIMA",
+)
+
+
+def settings(quick: bool) -> list[dict]:
+    """Each forecaster on each series; the quick version has the first series."""
+    names = ["sunspots"] if quick else list(forecasting.SHAPES)
+    return [{"series": name, "candidate": candidate} for name in names for candidate in CANDIDATES]
+
+
+def run(setting: dict, seed: int) -> dict:
+    """As ``forecasting.run``; the seed plays no part."""
+    return forecasting.run(setting, seed)
