@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from rnnbook import forecast, tasks
 from rnnbook.checkpoint import load_tree
 from rnnbook.forecast import (
-    BadFile,
     LSTMForecaster,
     Scaler,
     baselines,
@@ -21,7 +19,6 @@ from rnnbook.forecast import (
     examples,
     free_run,
     main,
-    read_series,
     ridge_ar,
     rolling_errors,
     rolling_origins,
@@ -184,23 +181,9 @@ def test_command_trains_compares_plots_and_saves(tmp_path, wave, capsys):
     assert weights[0]["params"]["rnn.weight_hh_l0"].shape == (16, 4)
 
 
-def changed(rows, line, row):
-    return [*rows[: line - 2], row, *rows[line - 1 :]]
-
-
 GOOD = monthly(np.random.default_rng(0).normal(size=100))
 BAD = {
-    "missing column": (monthly(np.arange(9.0)), "date,z", "no column 'y'; it has date, z"),
-    "text in numbers": (changed(GOOD, 7, "2000-06-01,n/a"), "date,y", "'n/a' in line 7"),
-    "empty cell": (changed(GOOD, 7, "2000-06-01,"), "date,y", "numbers only, got '' in line 7"),
-    "short row": (changed(GOOD, 7, "2000-06-01"), "date,y", "numbers only, got None in line 7"),
-    "NaN": (changed(GOOD, 7, "2000-06-01,NaN"), "date,y", "finite numbers only, got nan in line 7"),
-    "unsorted": (changed(GOOD, 7, "1999-06-01,1"), "date,y", "must increase .* line 7"),
-    "twice": (changed(GOOD, 7, "2000-05-01,1"), "date,y", "must increase .* line 7"),
-    "no date": (changed(GOOD, 7, "June,1"), "date,y", "ISO dates or numbers, got 'June' in line 7"),
     "too short": (GOOD[:30], "date,y", "values must be more for a window of 24 .* got 30"),
-    "empty": ([], "", "no column 'y'; it has none"),
-    "head only": ([], "date,y", "has no rows below its head"),
     "constant": (monthly(np.ones(200)), "date,y", "train must vary"),
 }
 
@@ -233,33 +216,6 @@ def test_paths_that_cannot_be_used_are_told_before_anything_is_trained(tmp_path,
         assert message in said.err
 
 
-def test_times_with_months_fractions_and_zones(tmp_path):
-    """A clock that is set back an hour goes on; a tenth of a second later is later."""
-    for times in (
-        ["2005-11", "2005-12", "2006-01"],
-        ["2005-12-31T23:59:59.8", "2005-12-31T23:59:59.9", "2006-01-01"],
-        ["2005-10-30T02:30+02:00", "2005-10-30T02:00+01:00", "2005-10-30T02:30+01:00"],
-    ):
-        file = write(tmp_path / "t.csv", [f"{time},{k}" for k, time in enumerate(times)])
-        np.testing.assert_array_equal(read_series(file, "y"), [0, 1, 2])
-        write(file, [f"{time},{k}" for k, time in enumerate(times[::-1])])
-        with pytest.raises(BadFile, match="must increase"):
-            read_series(file, "y")
-
-
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone can be set on Unix only")
-def test_times_without_a_zone_know_no_summer_time(tmp_path, monkeypatch):
-    """Where clocks are set forward at two, half past two would be later than three."""
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    try:
-        file = write(tmp_path / "t.csv", ["2005-03-27T02:30,0", "2005-03-27T03:00,1"])
-        np.testing.assert_array_equal(read_series(file, "y"), [0, 1])
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
 def test_no_two_errors_look_alike():
     axes = pytest.importorskip("matplotlib.pyplot").subplots()[1]
     table = dict.fromkeys(["mean", "persistence", "seasonal", "ridge-AR"], np.arange(1.0, 4))
@@ -282,15 +238,6 @@ def test_missing_file_is_told_by_the_command_itself(tmp_path):
     assert "Traceback" not in run.stderr
 
 
-def test_series_without_a_time_column(tmp_path):
-    file = write(tmp_path / "y.csv", ["1", "2", "2.5"], "y")
-    np.testing.assert_array_equal(read_series(file, "y"), [1, 2, 2.5])
-    file = write(tmp_path / "t.csv", ["3,1", "2,2"], "y,t")
-    np.testing.assert_array_equal(read_series(file, "y", "t"), [3, 2])
-    with pytest.raises(BadFile, match="no column 'u'"):
-        read_series(file, "y", "u")
-
-
 def test_the_forecast_is_saved_with_all_its_digits(tmp_path, wave):
     """Six would be 1e+07 in every row."""
     pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
@@ -309,16 +256,6 @@ def test_the_forecast_is_saved_with_all_its_digits(tmp_path, wave):
     np.testing.assert_array_equal(rows[:, 1], future.mean(axis=0))
     np.testing.assert_array_equal(rows[:, 2:], future.T)
     assert (future.std(axis=1) > 0).all()
-
-
-def test_times_in_nanoseconds_increase(tmp_path):
-    """As floats the two would be one."""
-    times = [1_700_000_000_000_000_000, 1_700_000_000_000_000_001]
-    file = write(tmp_path / "t.csv", [f"{time},{k}" for k, time in enumerate(times)])
-    np.testing.assert_array_equal(read_series(file, "y"), [0, 1])
-    write(file, [f"{time},{k}" for k, time in enumerate(times[::-1])])
-    with pytest.raises(BadFile, match="must increase"):
-        read_series(file, "y")
 
 
 def test_errors_can_be_drawn_as_they_were_saved(tmp_path):
