@@ -761,12 +761,13 @@ def test_encodings(read, encoding):
     texts = ["Tag,Größe €\n2005-01,1\n2005-02,2\n"]
     texts += ["日期,温度\n2005-01,1\n2005-02,2\n"] * (encoding != "cp1252")
     for text in texts:
-        name = text.splitlines()[0].split(",")[1]
-        table = read(text, [name], encoding=encoding)
+        time, name = text.splitlines()[0].split(",")
+        table = read(text, [name], time=time, encoding=encoding)
         assert table[name].tolist() == [1, 2]
         assert table.index.freqstr == "MS"
     if encoding == "utf-16":
-        assert read(b"\xfe\xff" + texts[0].encode("utf-16-be"), ["Größe €"]).size == 2
+        data = b"\xfe\xff" + texts[0].encode("utf-16-be")
+        assert read(data, ["Größe €"], time="Tag").size == 2
 
 
 def test_what_is_no_text(read):
@@ -777,6 +778,7 @@ def test_what_is_no_text(read):
         bytes(range(256)),
         b"\xff\xfed",
         b"date,y\n1,2\x00\n",
+        b"date,y\n\x1b[0m1,2\n",
         "date,y\n1,2\n".encode("utf-32"),
         b"caf\x81",
     ):

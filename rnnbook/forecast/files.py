@@ -126,12 +126,12 @@ def _text(path: str | Path) -> str:
         raise BadFile(f"{path} does not exist.") from error
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror}.") from error
-    zeros = [data[k:200:2].count(0) for k in (0, 1)]
+    even, odd = (data[k:4000:2].count(0) for k in (0, 1))
     coding = ["utf-8-sig", "cp1252"]
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         coding = ["utf-16"]
-    elif min(zeros) == 0 and 4 * max(zeros) > len(data[:200:2]):  # every other byte of UTF-16
-        coding = ["utf-16-le" if zeros[1] else "utf-16-be"]
+    elif max(even, odd) > len(data[:4000]) / 8:  # UTF-16 writes each digit with a zero
+        coding = ["utf-16-le" if odd > even else "utf-16-be"]
     for name in coding:
         try:
             text = data.decode(name)
