@@ -518,7 +518,10 @@ def test_many_series_are_compared_as_each_would_be(pooled, small):
     assert found.best not in found.differences()
 
 
-def test_a_model_of_all_series_learns_from_all_and_not_from_what_is_to_come(pooled, small):
+def test_a_model_of_all_series_learns_from_all_and_not_from_what_is_to_come(
+    pooled, small, monkeypatch
+):
+    monkeypatch.setattr(many, "_least", lambda *args: "ridge, all series")
     options = {"season": None, "window": 4, "hidden": 2}
     split = chronological_split(80)
     found = compare_many(pooled, 2, **options)
@@ -538,6 +541,10 @@ def test_a_model_of_all_series_learns_from_all_and_not_from_what_is_to_come(pool
             y.iloc[split.test_start - (80 - len(y)) :][:2] - found.test["ridge, all series"][k, 0]
         )
         np.testing.assert_allclose(ours, said["pred"][said["level"] == name])
+    ridge.fit(pooled)
+    said = ridge.predict(2)
+    for name in pooled:  # beyond the end, from all values
+        np.testing.assert_allclose(found.forecasts[name], said["pred"][said["level"] == name])
     earlier = {name: y.copy() for name, y in pooled.items()}
     earlier["s0"].iloc[:30] *= 3  # another series' past
     moved = compare_many(earlier, 2, **options)
@@ -545,16 +552,27 @@ def test_a_model_of_all_series_learns_from_all_and_not_from_what_is_to_come(pool
     np.testing.assert_array_equal(moved.test["ridge-AR"][1], found.test["ridge-AR"][1])
 
 
-@pytest.mark.parametrize("winner", ["persistence", "ridge, all series"])
-def test_the_command_forecasts_many_series(tmp_path, pooled, small, capsys, monkeypatch, winner):
+def test_the_command_forecasts_many_series(tmp_path, pooled, small, capsys, monkeypatch):
+    winner, kept = "persistence", []
     file, out = tmp_path / "y.csv", tmp_path / "out"
     rows = [f"{n},{t:%Y-%m},{float(v)!r}" for n, y in pooled.items() for t, v in y.items()]
     file.write_text("\n".join(["name,month,y", *rows]) + "\n")
     monkeypatch.setattr(many, "_least", lambda *args: winner)
+
+    def compared(*args, **options):
+        kept.append((args, options, compare_many(*args, **options)))
+        return kept[0][2]
+
+    monkeypatch.setattr(command, "compare_many", compared)
     arguments = [str(file), "--column", "y", "--time", "month", "--out", str(out), *GROUP]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    found = compare_many(pooled, 2, season=None, window=4, hidden=2)
+    (given, steps), options, found = kept[0]
+    for name, y in pooled.items():
+        np.testing.assert_array_equal(given[name], y)
+    options.pop("tell")
+    wanted = {"season": None, "window": 4, "hidden": 2, "seeds": range(1), "stride": 1}
+    assert (steps, options) == (2, wanted)
     saved = json.loads((out / "errors.json").read_text())
     adjusted = dict(
         zip(found.differences(), holm([d.p for d in found.differences().values()]), strict=True)
@@ -576,8 +594,7 @@ def test_the_command_forecasts_many_series(tmp_path, pooled, small, capsys, monk
     for k, (name, y) in enumerate(pooled.items()):
         part = table[table["name"] == name]
         np.testing.assert_allclose(part["forecast"], found.forecasts[name])
-        if winner == "persistence":
-            np.testing.assert_array_equal(part["forecast"], y.iloc[-1])
+        np.testing.assert_array_equal(part["forecast"], y.iloc[-1])
         held = np.concatenate([found.validation[winner][k], found.test[winner][k]])
         np.testing.assert_allclose(part["high"] - part["forecast"], conformal(held, 0.8))
     for bad, message in [

@@ -61,8 +61,8 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
     count = len(losses) // _block(steps)
     if count < BLOCKS:
         raise ValueError(
-            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, got "
-            f"{len(losses)}."
+            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, "
+            f"got {len(losses)}."
         )
     means = np.array([part.mean() for part in np.array_split(losses - others, count)])
     if np.ptp(means) == 0:
