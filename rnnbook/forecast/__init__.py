@@ -12,7 +12,7 @@ Dimensions: N origins, K steps ahead, W values of a window.
 from rnnbook.forecast.backtest import Backtest, backtest, conformal, naive_error
 from rnnbook.forecast.candidates import Candidate, calendar_features, candidates, choose
 from rnnbook.forecast.command import main
-from rnnbook.forecast.compare import Comparison, Plan, compare
+from rnnbook.forecast.comparison import Comparison, Plan, compare
 from rnnbook.forecast.figure import plot_errors
 from rnnbook.forecast.files import read_series, read_table
 from rnnbook.forecast.many import Many, compare_many

@@ -16,7 +16,7 @@ from rnnbook.checkpoint import check_writable, write_atomically
 from rnnbook.checks import check_between
 from rnnbook.extras import MissingExtra, needed
 from rnnbook.forecast.backtest import conformal
-from rnnbook.forecast.compare import Plan, compare
+from rnnbook.forecast.comparison import Plan, compare
 from rnnbook.forecast.figure import draw
 from rnnbook.forecast.files import read_series, read_table
 from rnnbook.forecast.many import check_many, compare_many

@@ -83,6 +83,8 @@ def read_table(
     check_choice("decimal", point, (".", ","))
     if untimed and (time is not None or every is not None):
         raise ValueError("untimed takes the rows as they stand: leave out time and every.")
+    if not columns:
+        raise ValueError("columns must name one column at least.")
     columns = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
     cells = _cells(path, [*columns, *(name for name in (time, group) if name is not None)])
     if ahead and (cells[columns[0]] != "").any():
@@ -95,11 +97,12 @@ def read_table(
                 "rows as equally spaced by --untimed."
             )
         _check_name(path, list(cells), time)
-    if group in columns or time in columns or (group is not None and group == time):
-        raise ValueError("One column cannot be two of columns, time and group.")
+    for name in [time, group]:
+        if name is not None and [*columns, time, group].count(name) > 1:
+            raise ValueError(f"{name!r} cannot be two of the columns, the time and the group.")
     lenient = gaps is not None or every is not None
     values = pd.DataFrame({name: _numbers(path, cells[name], point, lenient) for name in columns})
-    times = None if time is None else _times(path, cells[time])
+    times = None if time is None else _times(path, cells[time], point)
 
     def series(where: str, rows: Any = slice(None)) -> "pd.DataFrame":
         part = values[rows]
@@ -128,12 +131,12 @@ def _text(path: str | Path) -> str:
         raise BadFile(f"{path} does not exist.") from error
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror}.") from error
-    zeros = [data[k:200:2].count(0) for k in (0, 1)]
+    even, odd = (data[k:4000:2].count(0) for k in (0, 1))
     coding = ["utf-8-sig", "cp1252"]
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         coding = ["utf-16"]
-    elif min(zeros) == 0 and 4 * max(zeros) > len(data[:200:2]):  # every other byte of UTF-16
-        coding = ["utf-16-le" if zeros[1] else "utf-16-be"]
+    elif max(even, odd) > len(data[:4000]) / 8:  # UTF-16 writes each digit with a zero
+        coding = ["utf-16-le" if odd > even else "utf-16-be"]
     for name in coding:
         try:
             text = data.decode(name)
@@ -208,17 +211,17 @@ def _check_name(path: str | Path, head: list[str], name: str, line: int = 1) -> 
         raise BadFile(f"{path} must have one column {name!r}, got {head.count(name)} in its head.")
 
 
-def _numbers(path: str | Path, text: "pd.Series", decimal: str, lenient: bool) -> "pd.Series":
+def _numbers(path: str | Path, text: "pd.Series", point: str, lenient: bool) -> "pd.Series":
     """Text as float64; NaN for what is missing, where that may be (``lenient``)."""
-    good = text.str.fullmatch(NUMBER.format(point=re.escape(decimal)))
-    values = text.where(good, "nan").str.replace(decimal, ".", regex=False).astype("float64")
+    good = text.str.fullmatch(NUMBER.format(point=re.escape(point)))
+    values = text.where(good, "nan").str.replace(point, ".", regex=False).astype("float64")
     absent = text.str.lower().isin(MISSING)
     bad = ~(np.isfinite(values) | absent)
     if bad.any():
         line, cell = text.index[bad][0], text[bad].iloc[0]
         raise BadFile(
             f"Column {text.name!r} of {path} must hold finite numbers only, got {_cut(cell)} in "
-            f"line {line}{_hint(cell, decimal)}."
+            f"line {line}{_hint(cell, point)}."
         )
     if absent.any() and not lenient:
         line, cell = text.index[absent][0], text[absent].iloc[0]
@@ -232,9 +235,9 @@ def _numbers(path: str | Path, text: "pd.Series", decimal: str, lenient: bool) -
     return values
 
 
-def _hint(cell: str, decimal: str) -> str:
+def _hint(cell: str, point: str) -> str:
     """What to do about a cell that is no number."""
-    other = "," if decimal == "." else "."
+    other = "," if point == "." else "."
     if other in cell and re.fullmatch(NUMBER.format(point=re.escape(other)), cell):
         if other == ".":
             return "; leave out --decimal , where a point separates decimals"
@@ -243,11 +246,12 @@ def _hint(cell: str, decimal: str) -> str:
     return "; take out the separators of thousands" * bool(re.fullmatch(THOUSANDS, cell))
 
 
-def _times(path: str | Path, text: "pd.Series") -> "pd.Index":
+def _times(path: str | Path, text: "pd.Series", point: str) -> "pd.Index":
     """Text as numbers or as dates."""
     import pandas as pd
 
-    if text.str.fullmatch(NUMBER.format(point=r"\.")).all():
+    if text.str.fullmatch(NUMBER.format(point=re.escape(point))).all():
+        text = text.str.replace(point, ".", regex=False)
         with contextlib.suppress(ValueError, OverflowError):  # of nanoseconds every digit counts
             return pd.Index(text.astype("int64"))
         return pd.Index(text.astype("float64"))

@@ -16,7 +16,7 @@ import numpy as np
 
 from rnnbook.checks import check_keys
 from rnnbook.extras import needed
-from rnnbook.forecast.compare import READ_BESIDE, Plan, workable
+from rnnbook.forecast.comparison import READ_BESIDE, Plan, workable
 from rnnbook.forecast.statespace import StateSpace
 from rnnbook.forecast.steps import BadFile
 

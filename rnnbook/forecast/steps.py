@@ -157,10 +157,11 @@ def _grid(times: "pd.Index") -> "tuple[pd.Index, np.ndarray] | None":
     if best is None or len(best[0]) >= 2 * len(times):
         return None
     full, place = best
-    named = pd.DatetimeIndex(full, freq=None)
-    named.freq = None
-    named = pd.DatetimeIndex(named, freq="infer" if len(full) > 2 else None)  # 3 months: QS
-    return full if named.freq is None else named, place
+    offset, full.freq = full.freq, None
+    if len(full) > 2:
+        full = pd.DatetimeIndex(full, freq="infer")  # by its own name: QS where 3 months are a step
+    full.freq = full.freq or offset
+    return full, place
 
 
 def _offsets(times: "pd.DatetimeIndex") -> "Iterator[pd.DateOffset]":
@@ -193,13 +194,16 @@ def _even_numbers(times: "pd.Index") -> "tuple[pd.Index, np.ndarray] | None":
 
     with np.errstate(all="ignore"):  # infinite steps are unequal
         since = (times - times[0]).to_numpy(float)  # nanoseconds keep their digits
-        steps = np.diff(since) / np.median(np.diff(since))
-        place = np.concatenate([[0], np.rint(steps).cumsum()])
+        steps = np.diff(since)
+        single = steps[steps < 1.5 * steps.min()].mean()
+        place = np.concatenate([[0], np.rint(steps / single).cumsum()])
         step = since[-1] / place[-1]
-        even = steps.min() > 0.5 and (np.abs(since - place * step) < 0.1 * step).all()
+        even = (np.abs(since - place * step) < 0.1 * step).all()
     if not even or place[-1] + 1 >= 2 * len(times):
         return None
     place = place.astype(int)
+    if place[-1] + 1 == len(times):
+        return times, place
     whole = np.issubdtype(times.dtype, np.integer) and step == round(step)
     full = times[0] + np.arange(place[-1] + 1) * (round(step) if whole else step)
     full[place] = times

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnbook.extras import needed
-from rnnbook.forecast.compare import Comparison, Plan
+from rnnbook.forecast.comparison import Comparison, Plan
 from rnnbook.forecast.many import Many
-from rnnbook.forecast.verdicts import holm
+from rnnbook.forecast.verdicts import fewest_origins, holm
 
 with needed("forecast"):
     import pandas as pd
@@ -49,10 +49,13 @@ def text_of(rows: list[dict[str, Any]], found: Comparison, plan: Plan) -> str:
         lines.append(f"{line}  {_difference(row['difference']):<40}{row['covered']:8.0%}")
     over = found.loss_steps()
     origins = len(found.results[found.best].test.origins)
-    averaged = "1 step ahead" if over == 1 else f"averaged over {over} steps ahead"
+    averaged = {
+        0: f"not compared, which takes {fewest_origins(1)} origins",
+        1: "one step ahead, p by Holm",
+    }.get(over, f"averaged over {over} steps ahead, p by Holm")
     lines.append(
         f"RMSE and MASE at {' and '.join(ahead)} steps ahead on the test part ({origins} origins); "
-        f"squared errors {averaged}, p by Holm; covered by {100 * plan.coverage:g} % intervals."
+        f"squared errors {averaged}; covered by {100 * plan.coverage:g} % intervals."
     )
     for row in rows:
         for name in row["at_edge"]:

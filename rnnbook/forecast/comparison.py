@@ -68,8 +68,7 @@ class Plan:
 
         The first training part must hold ten windows with their targets (of changes, K steps on
         where ``direct``), and two seasons and ten values; the validation part as many origins as
-        there are trainings (3) and as an interval of this coverage needs; the test part the ten
-        origins that ``paired_difference`` needs one step ahead.
+        there are trainings (3) and as an interval of this coverage needs; the test part ten.
         """
         split = chronological_split(length)
         rows = self.window + 11 + (self.steps - 1) * self.direct
@@ -137,14 +136,16 @@ class Comparison:
         return min(self.results, key=lambda name: self.results[name].validation.overall())
 
     def loss_steps(self) -> int:
-        """Over how many steps ahead squared errors are averaged for ``differences``: K, or 1
-        where the test part has too few origins for K."""
+        """Over how many steps ahead squared errors are averaged for ``differences``: K, or 1,
+        or 0, for none, where the test part has too few origins for more."""
         origins, steps = self.results[self.best].test.truth.shape
-        return steps if origins >= fewest_origins(steps) else 1
+        return next((k for k in (steps, 1) if origins >= fewest_origins(k)), 0)
 
     def differences(self) -> dict[str, Difference]:
         """Squared errors minus the best one's, paired, on the test part; p adjusted by Holm."""
         steps = self.loss_steps()
+        if steps == 0:
+            return {}
         losses = {
             name: np.mean(result.test.errors[:, :steps] ** 2, axis=1)
             for name, result in self.results.items()
