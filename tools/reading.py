@@ -109,11 +109,11 @@ def read_experiments_from(folder: Path, minutes: float) -> dict[str, str]:
     load_shipped = stored.load_results
 
     def load_results(name, *, quick=False):
-        file = folder / f"{name}.json"
+        name, file = str(name), folder / f"{Path(name).stem}.json"
         if not quick and not file.exists():
             cost = sum(run["seconds"] for run in load_shipped(name)["runs"]) / 60
             if cost > minutes:
-                what_was_done[name] = f"as stored, it takes {cost:.0f} minutes"
+                what_was_done[file.stem] = f"as stored, it takes {cost:.0f} minutes"
                 return load_shipped(name)
             folder.mkdir(parents=True, exist_ok=True)
             before = stored.results_folder
@@ -125,7 +125,7 @@ def read_experiments_from(folder: Path, minutes: float) -> dict[str, str]:
                 stored.results_folder = runner.results_folder = before
         if quick:
             return load_shipped(name, quick=True)
-        what_was_done[name] = "other seeds"
+        what_was_done[file.stem] = "other seeds"
         return json.loads(file.read_text(encoding="utf-8"))
 
     stored.load_results = rnnbook.experiments.load_results = load_results
