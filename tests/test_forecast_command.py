@@ -34,6 +34,7 @@ from rnnbook.forecast import (  # noqa: E402
     paired_difference,
     read_series,
 )
+from rnnbook.forecast.comparison import parts  # noqa: E402
 
 QUICK = ["--hidden", "2", "--networks", "1", "--window", "4"]
 
@@ -102,7 +103,7 @@ def test_every_number_is_what_the_library_says(tmp_path, seasonal, few, capsys):
     assert "read: 90 values, monthly, 2000-01 to 2007-06" in said
     saved = json.loads((out / "errors.json").read_text())
     rows = {row["name"]: row for row in saved["candidates"]}
-    split = chronological_split(90)
+    split = parts(90)
     first = seasonal[: split.test_start]
     family = chosen(seasonal.index, season=12, window=4, hidden=2)
     errors = {}
@@ -163,7 +164,7 @@ def test_the_best_is_chosen_by_validation_not_by_test(few, walk):
 def test_nothing_is_chosen_by_the_test_part(few, seasonal):
     few("persistence", "ridge-AR", "LSTM", choices=2)
     plan = Plan(2, 12, 4, hidden=2, networks=1)
-    split = chronological_split(90)
+    split = parts(90)
     changed = seasonal.copy()
     changed.iloc[split.test_start :] = 100 * changed.iloc[split.test_start :].to_numpy()[::-1]
     one, other = compare(seasonal, plan), compare(changed, plan)
@@ -190,7 +191,7 @@ def test_several_networks_are_averaged(few, seasonal):
         )
         for seed in (0, 1)
     ]
-    split = chronological_split(90)
+    split = parts(90)
     each = [backtest(forecaster, seasonal, split.test_start, 1).forecasts for forecaster in made]
     np.testing.assert_allclose(
         two.results["LSTM"].test.forecasts[:, :1], np.mean(each, axis=0)[:-1], rtol=1e-9
@@ -688,7 +689,7 @@ def test_the_least_length_is_the_least(direct, coverage):
         least = plan.least_length()
         assert not plan.short_of(least)
         assert all(map(plan.short_of, range(2, least)))
-        split = chronological_split(least)
+        split = parts(least)
         errors = np.ones((split.test_start - split.train_end - steps + 1, steps))
         assert np.isfinite(conformal(errors, coverage)).all()
         assert split.train_end > window + 10
@@ -711,11 +712,11 @@ def test_what_was_not_asked_for_suits_the_series():
     parse = command._parser().parse_args
     for count, more, wanted in [
         (300, [], (12, 12, 12)),
-        (60, [], (12, 3, 12)),
+        (60, [], (12, 3, 10)),
         (300, ["--season", "7"], (7, 7, 14)),
         (300, ["--season", "1"], (None, 12, 12)),
         (300, ["--horizon", "2", "--window", "5"], (12, 2, 5)),
-        (45, [], (12, 1, 9)),
+        (60, ["--season", "1"], (None, 3, 10)),
     ]:
         plan = command._plan(parse(["f", "--column", "y", *more]), months(count), count)
         assert (plan.season, plan.steps, plan.window) == wanted

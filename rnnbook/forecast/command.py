@@ -16,12 +16,11 @@ from rnnbook.checkpoint import check_writable, write_atomically
 from rnnbook.checks import check_between
 from rnnbook.extras import MissingExtra, needed
 from rnnbook.forecast.backtest import conformal
-from rnnbook.forecast.comparison import Plan, compare
+from rnnbook.forecast.comparison import Plan, compare, parts
 from rnnbook.forecast.figure import draw
 from rnnbook.forecast.files import read_series, read_table
 from rnnbook.forecast.many import check_many, compare_many
 from rnnbook.forecast.saved import FILE, Model, beyond, load
-from rnnbook.forecast.series import chronological_split
 from rnnbook.forecast.steps import BadFile, describe, season_of
 from rnnbook.forecast.tables import as_csv, as_json, many_rows, many_text, rows_of, text_of
 
@@ -169,15 +168,17 @@ def _run_many(options: argparse.Namespace) -> None:
     best = found.best
     errors = np.concatenate([found.validation[best], found.test[best]], axis=1)
     after = beyond(longest.index, plan.steps)
-    parts = []
+    tables = []
     for name, held in zip(found.names, errors, strict=True):
         middle, half = found.forecasts[name].to_numpy(), conformal(held, plan.coverage)
         columns = {"forecast": middle, "low": middle - half, "high": middle + half}
         part = pd.DataFrame(columns, index=after)
         part.insert(0, options.group, name)
-        parts.append(part)
+        tables.append(part)
     summary = {"series": found.names, "plan": asdict(plan), "best": best, "models": rows}
-    _write(options.out, {"errors.json": as_json(summary), "forecast.csv": as_csv(pd.concat(parts))})
+    _write(
+        options.out, {"errors.json": as_json(summary), "forecast.csv": as_csv(pd.concat(tables))}
+    )
 
 
 def _apply(options: argparse.Namespace) -> None:
@@ -255,7 +256,7 @@ def _plan(options: argparse.Namespace, index: "pd.Index", length: int) -> Plan:
     window = options.window
     if window is None:
         whole = (season or 12) * -(-12 // (season or 12))
-        window = max(1, min(whole, chronological_split(length).train_end // 3))
+        window = max(1, min(whole, parts(length).train_end // 3))
     if options.horizon is not None:
         return Plan(options.horizon, window=window, **known)
     plans = [Plan(steps, window=window, **known) for steps in range(1, (season or 12) + 1)]
