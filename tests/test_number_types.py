@@ -14,7 +14,6 @@ import pytest
 from rnnbook import forecast, gradcheck, tasks
 from rnnbook.checks import check_finite, check_lengths, real_numbers
 from rnnbook.experiments import summarize
-from rnnbook.forecast import LSTMForecaster, Scaler
 from rnnbook.scratch import Embedding, FusedLSTM, Linear, schedules
 
 pytestmark = pytest.mark.slow
@@ -105,20 +104,6 @@ FORMS = {
 # 0 ... 127, whose differences go below 0 and whose squares go far above 127; two frames of sound.
 SERIES = np.round(63.5 + 63.5 * np.sin(np.arange(330.0) ** 1.1))
 ROWS = SERIES[:60].reshape(10, 6)
-QUICK = {"window": 5, "season": 4, "horizon": 3, "hidden": 2, "epochs": 1, "seeds": 2}
-
-
-def trained(values):
-    network = LSTMForecaster(5, hidden=2, rng=np.random.default_rng(0))
-    network.fit(values, 40, epochs=1)
-    return network
-
-
-@functools.cache
-def network(relative):
-    network = LSTMForecaster(6, hidden=2, relative=relative, rng=np.random.default_rng(0))
-    network.fit(SERIES[:60], 50, epochs=1)
-    return network
 
 
 def regressor(X, y):
@@ -150,30 +135,13 @@ OF_SERIES = {
     "windows": lambda series: tasks.windows(series, 5, horizon=2),
     "persistence_baseline": lambda series: tasks.persistence_baseline(series, horizon=3),
     "log_mel": tasks.log_mel,
-    "Scaler.fit": lambda series: vars(Scaler.fit(series)),
-    "Scaler.fit, changes": lambda series: vars(Scaler.fit(series, relative=True)),
     "examples": lambda series: forecast.examples(series, 5, 9),
-    "mean_predictor": lambda series: forecast.mean_predictor(series)(ROWS),
-    "ridge_ar": lambda series: forecast.ridge_ar(series, 6)(ROWS),
-    "ridge_ar, changes": lambda series: forecast.ridge_ar(series, 6, relative=True)(ROWS),
-    "baselines": lambda series: [f(ROWS) for f in forecast.baselines(series, 6, 4).values()],
-    "rolling_errors": lambda series: forecast.rolling_errors(forecast.persistence, series, 9, 5, 3),
-    "LSTMForecaster.fit": lambda series: trained(series).model.params,
-    "compare": lambda series: forecast.compare(series, **QUICK)[0],
-    "compare, changes": lambda series: forecast.compare(series, relative=True, **QUICK)[0],
+    "naive_error": lambda series: forecast.naive_error(series, 4),
+    "paired_difference": lambda series: forecast.paired_difference(series, np.zeros(len(series))),
     "RecurrentRegressor.fit, y": lambda y: regressor(np.resize(ROWS, (330, 6)), y),
 }
 OF_ROWS = {
-    "persistence": forecast.persistence,
-    "seasonal_predictor": forecast.seasonal_predictor(4),
-    "mean_predictor, called": forecast.mean_predictor([1, 2]),
-    "ridge_ar, called": forecast.ridge_ar(SERIES, 6, relative=True),
-    "LSTMForecaster": lambda rows: network(False)(rows),
-    "LSTMForecaster, changes": lambda rows: network(True)(rows),
-    "free_run": lambda rows: forecast.free_run(forecast.seasonal_predictor(4), rows, 9),
-    "Scaler.scale": lambda rows: Scaler(3.0, 2.0, True).scale(rows, rows),
-    "Scaler.unscale": lambda rows: Scaler(3.0, 2.0, False).unscale(rows, rows),
-    "Scaler.level": lambda rows: Scaler(3.0, 2.0, True).level(rows),
+    "conformal": lambda errors: forecast.conformal(errors, 0.6),
     "RecurrentRegressor.fit, X": lambda X: regressor(X, np.arange(10.0)),
     "RecurrentRegressor.predict": predicted,
     "mean_interval": interval,
@@ -194,14 +162,12 @@ FLOATS = ("f2", "f4", "g", ">f8", ">f4", "float64", "float32", "bfloat16", "tens
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OF_SERIES)
 def test_a_series_may_come_as(name, form):
-    call, series = OF_SERIES[name], SERIES
-    if name.startswith("compare") or name == "LSTMForecaster.fit":
-        series = SERIES[:60]
-    assert_same(call(FORMS[form](series)), call(series))
+    call = OF_SERIES[name]
+    assert_same(call(FORMS[form](SERIES)), call(SERIES))
 
 
 @pytest.mark.parametrize("form", ["reversed", "every second", "pandas, reversed", "float64"])
-@pytest.mark.parametrize("name", ["Scaler.fit", "mean_predictor", "ridge_ar", "rolling_errors"])
+@pytest.mark.parametrize("name", ["naive_error", "paired_difference"])
 def test_a_sum_does_not_depend_on_the_order_of_memory(name, form):
     """Of numbers with fractions it could, in the last digit: NumPy adds up as memory lies."""
     series = np.concatenate([SERIES] * 9) / 3 + np.sin(np.arange(9 * len(SERIES)))
@@ -265,7 +231,7 @@ NO_SERIES = {
 @pytest.mark.parametrize("name", [name for name in OF_SERIES if "Regressor" not in name])
 def test_what_is_no_series_is_told(name, kind):
     given, message = NO_SERIES[kind]
-    with pytest.raises(ValueError, match=rf"^(series|waveform|train|values) {message}"):
+    with pytest.raises(ValueError, match=rf"^(series|waveform|train|values|losses) {message}"):
         OF_SERIES[name](given)
 
 
@@ -296,17 +262,7 @@ def test_finite_numbers_of_a_list_and_of_a_pandas_series():
             check_finite("x", form(np.array([1, np.nan])))
 
 
-def test_windows_that_are_too_short_or_of_another_width_are_told():
-    with pytest.raises(ValueError, match="season must lie between 1 and 6, got 7"):
-        forecast.seasonal_predictor(7)(ROWS)
-    with pytest.raises(ValueError, match=r"inputs must have shape \(N, 6\), got \(10, 5\)"):
-        forecast.ridge_ar(SERIES, 6)(ROWS[:, 1:])
-    with pytest.raises(ValueError, match=r"what predict returns must have shape \(10,\), got"):
-        forecast.free_run(lambda rows: rows[:, -1:], ROWS, 2)
-    with pytest.raises(ValueError, match="inputs must be finite, got nan"):
-        network(False)(np.where(ROWS > 100, np.nan, ROWS))
-    with pytest.raises(ValueError, match="inputs must be finite"):
-        forecast.free_run(forecast.persistence, np.full((2, 3), np.nan), 2)
+def test_a_start_outside_of_the_series_is_told():
     for start in (-1, 330, 2.0):
         with pytest.raises(ValueError, match="start must be a whole number between 0 and 329"):
             forecast.examples(SERIES, 5, start)
@@ -341,9 +297,9 @@ def test_summaries_of_short_numbers(kind):
 
 
 def test_the_callers_arrays_are_neither_changed_nor_kept():
-    rows, numbers = ROWS.copy(), np.arange(5)
-    forecast.free_run(forecast.persistence, rows, 3)
-    np.testing.assert_array_equal(rows, ROWS)
+    rows, numbers = ROWS - 60, np.arange(5)
+    forecast.conformal(rows, 0.6)
+    np.testing.assert_array_equal(rows, ROWS - 60)
     pairs = tasks.spell(numbers)
     numbers[:] = 9
     np.testing.assert_array_equal(pairs.numbers, np.arange(5))
@@ -360,44 +316,13 @@ def test_real_series_can_be_written_in():
 
 # Levels
 
-# A sine on a grid so coarse that a level of up to 1e12 and the mean over 64 values are exact.
-GRID = np.round(100 * np.sin(0.6 * np.arange(100))) / 16
-
-
-@pytest.mark.parametrize("relative", [False, True])
-@pytest.mark.parametrize("level", [-1e4, 1e7, 1e8, 1e12])
-def test_a_level_is_added_to_the_forecast_and_to_nothing_else(level, relative):
-    """Float32 knows no more than 1 at 1e7, 8 at 1e8 and 65 536 at 1e12; the values, 1/16."""
-
-    def forecasts(values):
-        net = LSTMForecaster(6, hidden=3, relative=relative, rng=np.random.default_rng(0))
-        net.fit(values[:80], 64, epochs=3)
-        ridge = forecast.ridge_ar(values[:64], 6, relative=relative)
-        windows, _ = forecast.examples(values, 6, 80)
-        return np.array([forecast.free_run(predict, windows, 3) for predict in (net, ridge)])
-
-    rounding = 100 * np.spacing(abs(level))
-    np.testing.assert_allclose(forecasts(GRID + level) - level, forecasts(GRID), atol=rounding)
-
 
 @pytest.mark.parametrize("power", [-40, 40])
-def test_another_unit_changes_the_unit_of_the_forecast(power):
+def test_another_unit_changes_the_unit_of_the_errors(power):
     unit = 2.0**power
-    windows, _ = forecast.examples(GRID, 6, 80)
-    small, large = trained(GRID[:60]), trained(unit * GRID[:60])
-    np.testing.assert_array_equal(large(unit * windows), unit * small(windows))
-    errors = [forecast.compare(scale * GRID, **QUICK)[0] for scale in (1, unit)]
-    for name, error in errors[0].items():
-        np.testing.assert_allclose(errors[1][name], unit * error, rtol=1e-12)
-    baseline = tasks.persistence_baseline(unit * GRID)
-    assert baseline == pytest.approx(unit**2 * tasks.persistence_baseline(GRID), rel=1e-12)
-
-
-def test_a_forecast_has_all_its_digits():
-    """Not those of float32 only: neighboring forecasts differ by less."""
-    outputs = network(False)(ROWS)
-    assert outputs.dtype == np.float64
-    assert (outputs != outputs.astype(np.float32)).any()
+    baseline = tasks.persistence_baseline(unit * SERIES)
+    assert baseline == pytest.approx(unit**2 * tasks.persistence_baseline(SERIES), rel=1e-12)
+    assert forecast.naive_error(unit * SERIES, 4) == unit * forecast.naive_error(SERIES, 4)
 
 
 @pytest.mark.parametrize("level", [1e7, 1e12])
@@ -415,100 +340,6 @@ def test_the_regressor_scales_at_a_high_level(level):
     assert high.target_scaler_.scale_[0] == pytest.approx(y.std(), rel=0.01)
     difference = high.predict(X + level) - level - low.predict(X)
     assert np.abs(difference).max() < 0.02 * y.std()
-
-
-def rounded(rng, values):
-    """Each number up to one place off in its last digit."""
-    return np.nextafter(values, values + rng.integers(-1, 2, values.shape))
-
-
-RNG = np.random.default_rng(0)
-STEPS = np.arange(200)
-ROUNDING = {
-    "zeros": (np.zeros(9), False),
-    "one value": (np.ones(1), False),
-    "one value has no change": (np.ones(1), True),
-    "tenths": (np.full(10, 0.1), False),
-    "a third, rounded": (rounded(RNG, np.full(200, 1 / 3)), False),
-    "1e12, rounded": (rounded(RNG, np.full(200, 1e12)), False),
-    "1e-12, rounded": (rounded(RNG, np.full(200, 1e-12)), False),
-    "sums of tenths": (np.cumsum(np.full(200, 0.1)), True),
-    "products with a tenth": (0.1 * STEPS, True),
-    "a line": (np.linspace(-3, 1000, 200), True),
-    "a falling line far up": (1e9 - STEPS / 7, True),
-    "a line in float32": (np.linspace(0, 7, 200, dtype=np.float32), True),
-    "tenths in float32, rounded": (rounded(RNG, np.full(200, 0.1, np.float32)), False),
-    "a line in float16": (np.linspace(0, 7, 200, dtype=np.float16), True),
-    "a line of whole numbers": (np.arange(100, dtype=np.uint8), True),
-    "the largest numbers": (np.array([1e308, -1e308, 1e308]), False),
-}
-
-
-@pytest.mark.parametrize("name", ROUNDING)
-def test_rounding_is_no_variation(name):
-    train, relative = ROUNDING[name]
-    sentence = (
-        r"^train must vary by more than rounding, got \d+ values with spread \S+ around \S+\.$"
-    )
-    with pytest.raises(ValueError, match=sentence):
-        Scaler.fit(train, relative=relative)
-    if len(train) > 100:
-        net = LSTMForecaster(5, hidden=2, relative=relative, rng=RNG)
-        for call in (
-            lambda: forecast.ridge_ar(train, 5, relative=relative),
-            lambda: forecast.compare(train, relative=relative, **QUICK),
-            lambda: net.fit(train, 80),
-        ):
-            with pytest.raises(ValueError, match=sentence):
-                call()
-        assert net.scaler is None
-
-
-@pytest.mark.parametrize("level", [0, 1e-12, 1, 1e12])
-@pytest.mark.parametrize("relative", [False, True])
-def test_little_variation_is_variation(level, relative):
-    """A sine whose amplitude is a hundred times the rounding of its level."""
-    values = level + max(100 * np.spacing(level), 1e-30) * np.sin(STEPS)
-    spread = Scaler.fit(values, relative=relative).spread
-    assert spread == pytest.approx(np.std(np.diff(values) if relative else values))
-
-
-def test_a_tensor_is_rounded_by_its_own_type():
-    torch = pytest.importorskip("torch")
-    for dtype in (torch.float64, torch.float32, torch.float16):
-        with pytest.raises(ValueError, match="train must vary by more than rounding"):
-            Scaler.fit(torch.linspace(0, 7, 200, dtype=dtype), relative=True)
-    Scaler.fit(torch.linspace(0, 7, 200, dtype=torch.float64) ** 2, relative=True)
-
-
-def test_a_refused_setting_leaves_the_last_fit():
-    net = trained(SERIES[:60])
-    before = net(ROWS)
-    for wrong in ({"epochs": 0}, {"lr": -1}, {"batch_size": 0}):
-        with pytest.raises(ValueError):  # noqa: PT011
-            net.fit(9 + 5 * SERIES[:60], 40, **wrong)
-        np.testing.assert_array_equal(net(ROWS), before)
-    with pytest.raises(ValueError, match="train_end must be a whole number between 6 and 60"):
-        net.fit(SERIES[:60], 5)
-
-
-def test_a_season_longer_than_the_window_is_told_before_the_training(monkeypatch):
-    monkeypatch.setattr(LSTMForecaster, "fit", None)
-    with pytest.raises(ValueError, match="season must lie between 1 and 5, got 6"):
-        forecast.compare(SERIES, **QUICK | {"season": 6})
-
-
-def test_values_with_a_window_each_are_scaled_by_their_own_window():
-    """(N,) and (N, ...) alike; it would have been (N, N)."""
-    scaler = Scaler(0.0, 2.0, True)
-    target = np.arange(10.0)
-    scaled = scaler.scale(target, ROWS)
-    np.testing.assert_array_equal(scaled, (target - ROWS[:, -1]) / 2)
-    np.testing.assert_array_equal(scaler.scale(target[:, None], ROWS)[:, 0], scaled)
-    np.testing.assert_array_equal(
-        scaler.scale(ROWS[:, :, None], ROWS)[:, :, 0], scaler.scale(ROWS, ROWS)
-    )
-    np.testing.assert_allclose(scaler.unscale(scaled, ROWS), target)
 
 
 # Settings that are NumPy's short numbers
@@ -600,26 +431,10 @@ CALLS = {
     "vowel_b": lambda as_: tasks.vowel_words_baseline(as_(1)),
     "log_mel": lambda as_: tasks.log_mel(WAVE, bands=as_(24)),
     "split": lambda as_: forecast.chronological_split(as_(120), validation=as_(0.1), test=as_(0.3)),
-    "origins": lambda as_: forecast.rolling_origins(as_(120), folds=as_(20), size=as_(5)),
-    "origins2": lambda as_: forecast.rolling_origins(as_(120), folds=as_(10), size=as_(10)),
     "examples": lambda as_: forecast.examples(WAVE, as_(100), as_(120)),
-    "rolling": lambda as_: forecast.rolling_errors(
-        forecast.persistence, WAVE, as_(120), as_(100), as_(100)
-    ),
-    "seasonal": lambda as_: forecast.seasonal_predictor(as_(100))(WAVE[None]),
-    "free": lambda as_: forecast.free_run(
-        forecast.seasonal_predictor(as_(100)), WAVE[None], as_(120)
-    ),
-    "ridge": lambda as_: forecast.ridge_ar(WAVE, as_(100), penalty=as_(0.1))(WAVE[None, :100]),
-    "compare": lambda as_: forecast.compare(
-        WAVE,
-        window=as_(30),
-        season=as_(12),
-        horizon=as_(12),
-        hidden=as_(40),
-        epochs=as_(1),
-        seeds=as_(2),
-    )[0],
+    "naive_error": lambda as_: forecast.naive_error(WAVE, as_(100)),
+    "conformal": lambda as_: forecast.conformal(WAVE.reshape(100, 3), as_(0.1)),
+    "paired_difference": lambda as_: vars(forecast.paired_difference(WAVE, 0 * WAVE, as_(100))),
     "Linear": lambda as_: Linear(as_(40), as_(100), rng=new()).params,
     "FusedLSTM": lambda as_: FusedLSTM(as_(40), as_(100), num_layers=as_(2), rng=new()).params,
     "Embedding": lambda as_: Embedding(as_(40), as_(100), rng=new()).params,

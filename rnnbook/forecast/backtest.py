@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from rnnbook.checks import check_between, check_positive, check_whole
+from rnnbook.checks import (
+    check_between,
+    check_positive,
+    check_shape,
+    check_whole,
+    finite_series,
+    real_numbers,
+)
 from rnnbook.extras import needed
 from rnnbook.forecast.statespace import StateSpace
 
@@ -50,7 +57,7 @@ def naive_error(train, season: int = 1) -> float:
 
     Source: Hyndman & Koehler, "Another look at measures of forecast accuracy" (2006), section 3.
     """
-    values = np.asarray(train, dtype=np.float64)
+    values = finite_series("train", train)
     season = check_whole("season", season, 1, len(values) - 1)
     return float(np.mean(np.abs(values[season:] - values[:-season])))
 
@@ -127,6 +134,8 @@ def conformal(errors: np.ndarray, coverage: float = 0.8) -> np.ndarray:
     for regression" (2018), section 2.2.
     """
     check_between("coverage", coverage, 0, 1)
+    errors = real_numbers("errors", errors, np.float64)
+    check_shape("errors", errors, ("N", "K"))
     errors = np.sort(np.abs(errors), axis=0)
     rank = int(np.ceil((len(errors) + 1) * coverage))
     return errors[rank - 1] if rank <= len(errors) else np.full(errors.shape[1], np.inf)

@@ -178,7 +178,7 @@ def candidates(
             lambda order, seasonal: sarima(order, seasonal, small),
             {"order": orders, "seasonal": parts},
         ),
-        Candidate(cell, recurrent, {"epochs": [25, 75], **shared}, {"epochs": (8, 700)}),
+        Candidate(cell, recurrent, {"epochs": [25, 75], **shared}, {"epochs": (2, 700)}),
     ]
     return {candidate.name: candidate for candidate in found}
 

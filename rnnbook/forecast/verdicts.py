@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbook.checks import check_finite, check_positive, check_shape, real_numbers
+from rnnbook.checks import check_positive, check_shape, finite_series
 from rnnbook.extras import needed
 
 with needed("forecast"):
@@ -53,14 +53,8 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
         Carlstein, "The use of subseries values for estimating the variance of a general statistic
         from a stationary sequence" (1986), for the blocks.
     """
-    losses, others = (
-        real_numbers(name, value, np.float64)
-        for name, value in (("losses", losses), ("others", others))
-    )
-    check_shape("losses", losses, ("N",))
+    losses, others = finite_series("losses", losses), finite_series("others", others)
     check_shape("others", others, (len(losses),))
-    check_finite("losses", losses)
-    check_finite("others", others)
     if len(losses) < fewest_origins(steps):
         raise ValueError(
             f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, "

@@ -57,6 +57,11 @@ def settings(quick: bool) -> list[dict]:
     return [{"series": name, "candidate": network} for name in names for network in NETWORKS]
 
 
+def canary() -> list[tuple[dict, int]]:
+    """The networks on the shortest series."""
+    return [(setting, 0) for setting in settings(True)]
+
+
 def first_origin(known: int) -> int:
     """Where the blocks begin that choose, of ``known`` values before the test part: halfway."""
     return known - FOLDS * (known // 6)
