@@ -12,7 +12,7 @@ from rnnbook.extras import needed
 with needed("torch"):
     import torch
 
-SEEDS = 5
+SEEDS = 10
 UNITS = 16
 
 
