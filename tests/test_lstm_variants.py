@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from parity import random_state
 
+from rnnbook.experiments import load_results
 from rnnbook.experiments.studies import lstm_variants as experiment
 from rnnbook.gradcheck import check_layer
 from rnnbook.scratch import LSTM, RecurrentLayer
@@ -157,6 +158,18 @@ def test_normalized_follows_ba_kiros_hinton(rng, x):
         np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-12)
 
 
+def test_normalized_hardly_sees_weights_ten_times_as_large(rng):
+    """A small constant keeps the division from being one by zero: hardly, not never."""
+    moved = {}
+    for cell in (v.NormalizedCell, LSTM.cell):
+        layer = make(cell, rng=rng)
+        before = layer.forward(X)[0]
+        for weight in ("weight_ih_l0", "weight_hh_l0"):
+            layer.params[weight] *= 10
+        moved[cell] = np.abs(layer.forward(X)[0] - before).max()
+    assert moved[v.NormalizedCell] < 0.02 < 0.2 < moved[LSTM.cell]
+
+
 def test_the_experiment_has_every_variant_and_begins_by_remembering():
     assert set(experiment.VARIANTS.values()) == {LSTM.cell, *CELLS}
     for name in experiment.VARIANTS:
@@ -174,3 +187,40 @@ def test_every_variant_trains(variant, monkeypatch):
     first, again = (experiment.run(setting, 0) for _ in range(2))
     assert first == again
     assert first != experiment.run(setting, 1)
+
+
+def test_rates_and_verdicts_come_from_different_seeds():
+    settings = experiment.settings(False)
+    tuning = [s for s in settings if "first_seed" not in s]
+    final = [s for s in settings if "first_seed" in s]
+    assert min(s["first_seed"] for s in final) >= experiment.SEEDS
+    assert {(s["task"], s["variant"]) for s in tuning} == {(s["task"], s["variant"]) for s in final}
+    draws = {
+        first: experiment.run(final[0] | {"first_seed": first, "updates": 1}, seed)["test_mse"]
+        for first, seed in ((0, 3), (2, 1), (3, 0), (100, 0))
+    }
+    assert draws[0] == draws[2] == draws[3] != draws[100]
+
+
+@pytest.mark.parametrize("task", experiment.TASKS)
+def test_the_rates_chosen_are_the_tuned_ones_and_lie_inside_the_grid(task):
+    errors = experiment.tuned(load_results("lstm_variants"), task)
+    assert list(errors) == list(experiment.VARIANTS)
+    for rate, by_rate in zip(experiment.CHOSEN[task], errors.values(), strict=True):
+        assert rate == min(by_rate, key=by_rate.get)
+        assert min(by_rate) < rate < max(by_rate)
+
+
+def test_scored_are_the_seeds_that_chose_no_rate():
+    stored = load_results("lstm_variants")
+    scores = experiment.scored(stored, "adding", "test_mse", experiment.UPDATES)
+    assert list(scores) == list(experiment.VARIANTS)
+    assert {len(seeds) for seeds in scores.values()} == {16}
+    chose = {
+        run["metrics"]["test_mse"] for run in stored["runs"] if "first_seed" not in run["setting"]
+    }
+    assert not chose & set(np.concatenate(list(scores.values())))
+    longer = experiment.scored(stored, "adding", "test_mse", experiment.LONGER)
+    assert {name: len(seeds) for name, seeds in longer.items()} == dict.fromkeys(
+        ("Standard", "NoInputGate", "NoOutputGate"), experiment.SEEDS
+    )
