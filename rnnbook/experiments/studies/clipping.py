@@ -113,3 +113,21 @@ def run(setting: dict, seed: int) -> dict:
     error = float(loss) if loss < LIMIT else LIMIT
     last = through_time(layer, x) if loss < LIMIT else 0.0
     return {"test_mse": error, "updates": updates, "last_jacobian": last} | largest
+
+
+def tuned(results: dict, kind: dict, choose: int = 3) -> tuple[float, list[dict]]:
+    """The best rate of the runs with these settings, and what the other seeds gave at it.
+
+    The rate is the one with the least mean error over the first ``choose`` seeds; the runs that
+    are returned, in the order of their seeds, are those of all others.
+    """
+    by_rate: dict[float, dict[int, dict]] = {}
+    for run in results["runs"]:
+        if kind.items() <= run["setting"].items():
+            by_rate.setdefault(run["setting"]["lr"], {})[run["seed"]] = run["metrics"]
+
+    def error(rate: float) -> float:
+        return float(np.mean([by_rate[rate][seed]["test_mse"] for seed in range(choose)]))
+
+    rate = min(by_rate, key=error)
+    return rate, [metrics for seed, metrics in by_rate[rate].items() if seed >= choose]
