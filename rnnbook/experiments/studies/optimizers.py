@@ -21,7 +21,7 @@ OPTIMIZERS = {
 }
 ADAPTIVE_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 RATES = {
-    "SGD": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "SGD": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
     "momentum": (0.003, 0.01, 0.03, 0.1, 0.3),
     "RMSProp": ADAPTIVE_RATES,
     "Adam": ADAPTIVE_RATES,
@@ -34,7 +34,10 @@ SCHEDULES = {
 
 
 def settings(quick: bool) -> list[dict]:
-    """The optimizers at batch 32; then Adam with a schedule, and with other batches."""
+    """The optimizers at batch 32; then Adam with a schedule, and with other batches.
+
+    The grids were widened until the best rate lay inside: for the largest batch, by one more.
+    """
     rates = {name: each[1:4:2] if quick else each for name, each in RATES.items()}
     common = {"T": 10, "hidden_size": 32, "sequences": 3200 if quick else 32000}
     compared = [(name, "constant", 32) for name in OPTIMIZERS]
@@ -42,7 +45,7 @@ def settings(quick: bool) -> list[dict]:
     return [
         {"optimizer": name, "schedule": schedule, "batch": batch, "lr": lr} | common
         for name, schedule, batch in compared
-        for lr in rates[name]
+        for lr in (*rates[name], 0.1)[: None if batch == 128 else -1]
     ]
 
 
