@@ -5,6 +5,7 @@
 An *origin* is the first of the K values that are forecast. Dimensions: N origins, K steps ahead.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from rnnbook.checks import (
 from rnnbook.extras import needed
 from rnnbook.forecast.statespace import StateSpace
 
-with needed("forecast"):
+with needed("forecast"), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="IProgress")  # of a progress bar in notebooks
     import pandas as pd
     from skforecast.model_selection import TimeSeriesFold, backtesting_forecaster
 
