@@ -108,7 +108,7 @@ def test_every_number_is_what_the_library_says(tmp_path, seasonal, few, capsys):
     family = chosen(seasonal.index, season=12, window=4, hidden=2)
     errors = {}
     for name, row in rows.items():
-        search = choose(family[name], first, 3, start=split.train_end)
+        search = choose(family[name], first, 3, start=split.train_end, stride=2)  # of 25
         assert json.loads(json.dumps(search.best)) == row["setting"]
         made = family[name].make(**search.best)
         before = backtest(made, first, split.train_end, 3, refits=3)
@@ -692,7 +692,8 @@ def test_the_least_length_is_the_least(direct, coverage):
         split = parts(least)
         errors = np.ones((split.test_start - split.train_end - steps + 1, steps))
         assert np.isfinite(conformal(errors, coverage)).all()
-        assert split.train_end > window + 10
+        assert split.train_end >= window + 11
+        assert split.train_end >= 2 * (season or 1) + 5
 
 
 def test_all_candidates_can_be_fitted_to_the_least_length(few):
