@@ -161,6 +161,24 @@ def test_the_best_is_chosen_by_validation_not_by_test(few, walk):
     assert (found.best, least) == ("persistence", "seasonal naive")
 
 
+def test_what_validation_does_not_tell_from_the_best_is_named(few, walk, tmp_path, capsys):
+    walk = series(np.cumsum([*np.diff(walk), *np.diff(walk)[::-1], *np.diff(walk)]))
+    few("persistence", "seasonal naive", "ridge-AR", "LSTM")
+    out = tmp_path / "out"
+    assert run(write(tmp_path / "y.csv", walk), out, "--horizon", "2") == 0
+    found = compare(walk, Plan(2, 12, 4, hidden=2, networks=1))
+    losses = {name: (r.validation.errors**2).mean(1) for name, r in found.results.items()}
+    wanted = [
+        name
+        for name in losses
+        if name != found.best and paired_difference(losses[name], losses[found.best], 2).low <= 0
+    ]
+    assert 0 < len(wanted) < 3
+    assert found.as_good() == wanted
+    said = capsys.readouterr().out
+    assert f"not told from it by validation, the simplest first: {', '.join(wanted)}\n" in said
+
+
 def test_nothing_is_chosen_by_the_test_part(few, seasonal):
     few("persistence", "ridge-AR", "LSTM", choices=2)
     plan = Plan(2, 12, 4, hidden=2, networks=1)
