@@ -108,7 +108,7 @@ def test_every_number_is_what_the_library_says(tmp_path, seasonal, few, capsys):
     family = chosen(seasonal.index, season=12, window=4, hidden=2)
     errors = {}
     for name, row in rows.items():
-        search = choose(family[name], first, 3, start=split.train_end)
+        search = choose(family[name], first, 3, start=split.train_end, stride=2)  # of 25
         assert json.loads(json.dumps(search.best)) == row["setting"]
         made = family[name].make(**search.best)
         before = backtest(made, first, split.train_end, 3, refits=3)
@@ -159,6 +159,24 @@ def test_the_best_is_chosen_by_validation_not_by_test(few, walk):
     found = compare(series([*walk[:72], *after]), Plan(1, 3, 4, hidden=2, networks=1))
     least = min(found.results, key=lambda name: found.results[name].test.overall())
     assert (found.best, least) == ("persistence", "seasonal naive")
+
+
+def test_what_validation_does_not_tell_from_the_best_is_named(few, walk, tmp_path, capsys):
+    walk = series(np.cumsum([*np.diff(walk), *np.diff(walk)[::-1], *np.diff(walk)]))
+    few("persistence", "seasonal naive", "ridge-AR", "LSTM")
+    out = tmp_path / "out"
+    assert run(write(tmp_path / "y.csv", walk), out, "--horizon", "2") == 0
+    found = compare(walk, Plan(2, 12, 4, hidden=2, networks=1))
+    losses = {name: (r.validation.errors**2).mean(1) for name, r in found.results.items()}
+    wanted = [
+        name
+        for name in losses
+        if name != found.best and paired_difference(losses[name], losses[found.best], 2).low <= 0
+    ]
+    assert 0 < len(wanted) < 3
+    assert found.as_good() == wanted
+    said = capsys.readouterr().out
+    assert f"not told from it by validation, the simplest first: {', '.join(wanted)}\n" in said
 
 
 def test_nothing_is_chosen_by_the_test_part(few, seasonal):
@@ -692,7 +710,8 @@ def test_the_least_length_is_the_least(direct, coverage):
         split = parts(least)
         errors = np.ones((split.test_start - split.train_end - steps + 1, steps))
         assert np.isfinite(conformal(errors, coverage)).all()
-        assert split.train_end > window + 10
+        assert split.train_end >= window + 11
+        assert split.train_end >= 2 * (season or 1) + 5
 
 
 def test_all_candidates_can_be_fitted_to_the_least_length(few):

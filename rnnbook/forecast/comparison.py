@@ -145,6 +145,23 @@ class Comparison:
         """The candidate with the least error in validation. The test part plays no part."""
         return min(self.results, key=lambda name: self.results[name].validation.overall())
 
+    def as_good(self) -> list[str]:
+        """Candidates that validation does not tell from the best (``paired_difference``, 95 %, with
+        no correction), the simplest first; none where it has too few origins to say."""
+        losses = {
+            name: np.mean(result.validation.errors**2, axis=1)
+            for name, result in self.results.items()
+        }
+        best = losses.pop(self.best)
+        steps = self.results[self.best].validation.truth.shape[1]
+        if len(best) < fewest_origins(steps):
+            return []
+        return [
+            name
+            for name, loss in losses.items()
+            if np.ptp(loss - best) == 0 or paired_difference(loss, best, steps).low <= 0
+        ]
+
     def loss_steps(self) -> int:
         """Over how many steps ahead squared errors are averaged for ``differences``: K, or 1,
         or 0, for none, where the test part has too few origins for more."""

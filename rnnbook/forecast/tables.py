@@ -63,6 +63,10 @@ def text_of(rows: list[dict[str, Any]], found: Comparison, plan: Plan) -> str:
                 f"{row['name']}: the best {name}, {row['setting'][name]:g}, is the last allowed."
             )
     lines.append(f"best in validation: {found.best} {_setting(rows[0]['setting'])}".rstrip())
+    if found.as_good():
+        lines.append(
+            f"not told from it by validation, the simplest first: {', '.join(found.as_good())}"
+        )
     return "\n".join(lines)
 
 
