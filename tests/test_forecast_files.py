@@ -75,6 +75,12 @@ def sentence(call, *arguments, **options):
 REGULAR = {
     "months": (["2005-01", "2005-02", "2005-03"], "MS", 12, "monthly, 2005-01 to 2005-03"),
     "ends": (["2004-01-31", "2004-02-29", "2004-03-31"], "ME", 12, "monthly, 2004-01 to 2004-03"),
+    "noon": (
+        dates("2005-01-01T12:00", periods=5, freq="MS"),
+        "MS",
+        12,
+        "monthly, 2005-01 to 2005-05",
+    ),
     "the 15th": (
         [f"2005-{month:02}-15" for month in range(1, 13)],
         "<DateOffset: months=1>",
@@ -310,6 +316,15 @@ def test_a_file_of_a_spreadsheet(read):
         "Column 'Umsatz $' of FILE must hold finite numbers only, got '' in line 3; --gaps fill "
         "interpolates, --gaps ignore leaves such rows out."
     )
+
+
+def test_several_columns_are_filled_each_by_itself(read):
+    text = "t,a,b\n1,1,10\n2,,20\n3,3,\n5,5,50\n"
+    table = read(text, ["a", "b"], gaps="fill")
+    assert table.to_dict("list") == {"a": [1, 2, 3, 4, 5], "b": [10, 20, 30, 40, 50]}
+    assert table.attrs == {"filled": 3}  # of five rows
+    table = read(text, ["b", "a"], gaps="ignore")
+    assert table.to_dict("list") == {"b": [10, 50], "a": [1, 5]}
 
 
 def test_several_series_in_one_file(read):
@@ -658,6 +673,16 @@ SENTENCES = {
         {},
         "Column 'y' of FILE must hold finite numbers only, got '' in line 3; --gaps fill "
         "interpolates, --gaps ignore leaves such rows out.",
+    ),
+    "no row with all": (
+        "y,x\n1,\n,2\n",
+        {"columns": ["y", "x"], "untimed": True, "gaps": "ignore"},
+        "FILE has no row with all values.",
+    ),
+    "a series of nothing": (
+        "date,who,y\n2005-01,A,1\n2005-01,B,\n",
+        {"group": "who", "gaps": "ignore"},
+        "Column 'date' of FILE (who 'B') has no row with all values.",
     ),
     "nothing before": (
         "y\n\n2\n",

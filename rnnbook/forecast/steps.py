@@ -94,7 +94,9 @@ def spaced(
 
     if every is not None:
         values = _averages(where, values, every)
-    elif not isinstance(values.index, pd.RangeIndex):
+    if gaps == "ignore" and values.dropna().empty:
+        raise BadFile(f"{where} has no row with all values.")
+    if every is None and not isinstance(values.index, pd.RangeIndex):
         values = values.dropna() if gaps == "ignore" else values
         grid = _grid(values.index)
         if grid is not None:
