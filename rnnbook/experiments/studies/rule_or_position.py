@@ -13,6 +13,7 @@ the same length, and the latch on ones ten times as long, where models of twenty
 they see the last twenty.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -35,7 +36,7 @@ AMOUNTS = (100, 1000)
 STEPS = 20
 CALENDAR = np.random.default_rng(20).normal(size=STEPS) / np.sqrt(STEPS)
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-VERSIONS = {
+VERSIONS: dict[str, tuple[dict, ...]] = {
     "network": ({"width": 32}, {"width": 128}),
     "convolution": ({"pool": "last"}, {"pool": "max"}),
     "recurrent": ({"units": 12}, {"units": 24}),
@@ -75,7 +76,7 @@ class Network(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         sizes = (2 * STEPS, width, width)
-        hidden = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Linear(a, b), nn.ReLU())]
+        hidden = [m for a, b in itertools.pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
         self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, 1))
 
     def forward(self, x):
@@ -93,7 +94,7 @@ class Convolution(nn.Module):
         sizes = (2, channels, channels, channels)
         self.layers = nn.ModuleList(
             nn.Conv1d(a, b, kernel_size=5, dilation=2**k)
-            for k, (a, b) in enumerate(zip(sizes, sizes[1:]))
+            for k, (a, b) in enumerate(itertools.pairwise(sizes))
         )
         self.head, self.pool = nn.Linear(channels, 1), pool
 
@@ -113,14 +114,14 @@ def recurrent(units: int, rng: np.random.Generator, features: int = 2) -> Sequen
 
 def learn(model, train: Batch, validation: Batch, rate: float, rng, updates: int = 400) -> float:
     """Adam, its rate falling to zero; keeps the epoch best on ``validation``, returns its loss."""
-    own = isinstance(model, nn.Module)
+    loss, optimizer = losses.mse, None
+    if isinstance(model, nn.Module):
+        loss, optimizer = nn.functional.mse_loss, torch.optim.Adam(model.parameters(), lr=rate)
     history = fit(
         model,
         train,
-        loss=nn.functional.mse_loss if own else losses.mse,
-        optimizer=torch.optim.Adam(model.parameters(), lr=rate)
-        if own
-        else optim.Adam(model.params, lr=rate),
+        loss=loss,
+        optimizer=optimizer or optim.Adam(model.params, lr=rate),
         schedule=cosine(updates),
         epochs=updates // math.ceil(len(train) / 32),
         validation=validation,
@@ -190,7 +191,7 @@ def run(setting: dict, seed: int) -> dict:
     if task == "latch":
         tests[" long"] = sequences(task, 2000, test_rng, steps=10 * STEPS)
         tests[" rare"] = sequences(task, 2000, test_rng, steps=10 * STEPS, marked=0.02)
-    metrics = {}
+    metrics: dict = {}
     for kind in ("linear", *VERSIONS):
         if kind == "linear":
             model = linear(train)
