@@ -15,6 +15,8 @@ they see the last twenty.
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -114,14 +116,17 @@ def recurrent(units: int, rng: np.random.Generator, features: int = 2) -> Sequen
 
 def learn(model, train: Batch, validation: Batch, rate: float, rng, updates: int = 400) -> float:
     """Adam, its rate falling to zero; keeps the epoch best on ``validation``, returns its loss."""
-    loss, optimizer = losses.mse, None
+    loss: Callable = losses.mse
+    optimizer: Any
     if isinstance(model, nn.Module):
         loss, optimizer = nn.functional.mse_loss, torch.optim.Adam(model.parameters(), lr=rate)
+    else:
+        optimizer = optim.Adam(model.params, lr=rate)
     history = fit(
         model,
         train,
         loss=loss,
-        optimizer=optimizer or optim.Adam(model.params, lr=rate),
+        optimizer=optimizer,
         schedule=cosine(updates),
         epochs=updates // math.ceil(len(train) / 32),
         validation=validation,
