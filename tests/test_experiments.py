@@ -656,45 +656,6 @@ def test_units_and_epochs_looks_at_nothing_in_the_test_part():
     assert len(first["folds"]) == 5
 
 
-def test_rule_or_position_has_the_targets_that_it_says():
-    from rnnbook.experiments.studies import rule_or_position
-
-    rng = np.random.default_rng(0)
-    latch = rule_or_position.sequences("latch", 50, rng)
-    for x, target in zip(latch.x, latch.target, strict=True):
-        marked = np.flatnonzero(x[:, 1])
-        assert marked[0] == 0
-        assert target == x[marked[-1], 0]
-    assert latch.x[:, 1:, 1].mean() == pytest.approx(0.2, abs=0.04)
-    calendar = rule_or_position.sequences("calendar", 50, rng)
-    expected = calendar.x[:, :, 0] @ rule_or_position.CALENDAR
-    np.testing.assert_allclose(calendar.target[:, 0], expected, rtol=1e-4, atol=1e-5)
-    assert rule_or_position.error(latch.target, latch.target) == 0
-    assert rule_or_position.error(np.full(50, latch.target.mean()), latch.target) == pytest.approx(
-        1
-    )
-
-
-def test_rule_or_position_repeats():
-    from rnnbook.experiments.studies import rule_or_position
-
-    setting = rule_or_position.settings(True)[0]
-    assert rule_or_position.run(setting, 0) == rule_or_position.run(setting, 0)
-    assert rule_or_position.run(setting, 0) != rule_or_position.run(setting, 1)
-
-
-def test_rule_or_position_tests_each_model_on_new_sequences():
-    from rnnbook.experiments.studies import rule_or_position
-
-    latch, calendar = (
-        rule_or_position.run({"task": task, "sequences": 80}, 0) for task in rule_or_position.TASKS
-    )
-    assert latch["recurrent"] < 0.7 < 0.9 < latch["linear"]
-    assert calendar["linear"] < 0.01  # it is linear
-    assert 0.1 < calendar["network"] < 0.6  # far less where it has been trained
-    assert calendar["recurrent"] > 0.7
-
-
 def test_vowel_order_repeats():
     from rnnbook.experiments.studies import vowel_order
 
