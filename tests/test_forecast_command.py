@@ -123,9 +123,10 @@ def test_every_number_is_what_the_library_says(tmp_path, seasonal, few, capsys):
         for number in (f"{before.overall():.4g}", *(f"{found.rmse()[k]:.4g}" for k in (0, 2))):
             assert re.search(rf"^{name} .* {re.escape(number)} ", said, re.MULTILINE)
         assert f"{row['covered']:.0%}" in said
-    best = min(rows, key=lambda name: rows[name]["validation_rmse"])
-    assert saved["best"] == best == saved["candidates"][0]["name"]
-    assert f"best in validation: {best}" in said
+    limit = 1.05 * min(row["validation_rmse"] for row in rows.values())
+    best = next(name for name in family if name in rows and rows[name]["validation_rmse"] <= limit)
+    assert saved["best"] == best
+    assert f"chosen: {best}" in said
     assert rows[best]["difference"] is None
     others = [name for name in rows if name != best]
     wanted = [

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnbook.extras import needed
-from rnnbook.forecast.comparison import Comparison, Plan
+from rnnbook.forecast.comparison import MARGIN, Comparison, Plan
 from rnnbook.forecast.many import Many
 from rnnbook.forecast.verdicts import fewest_origins, holm
 
@@ -14,7 +14,7 @@ with needed("forecast"):
 
 
 def rows_of(found: Comparison, plan: Plan) -> list[dict[str, Any]]:
-    """What is printed and saved of each candidate, the best in validation first."""
+    """What is printed and saved of each candidate, the least error in validation first."""
     differences = found.differences()
     results = sorted(found.results.items(), key=lambda item: item[1].validation.overall())
     return [
@@ -40,7 +40,7 @@ def text_of(rows: list[dict[str, Any]], found: Comparison, plan: Plan) -> str:
     head += "".join(f"{f'RMSE {k}':>10}" for k in ahead) + "".join(
         f"{f'MASE {k}':>9}" for k in ahead
     )
-    lines = [head + f"  {'squared error - best [95 %], p':<40}{'covered':>8}"]
+    lines = [head + f"  {'squared error - chosen [95 %], p':<40}{'covered':>8}"]
     for row in rows:
         at = [0, steps - 1] if steps > 1 else [0]
         line = f"{row['name']:26}{row['validation_rmse']:11.4g}"
@@ -62,7 +62,11 @@ def text_of(rows: list[dict[str, Any]], found: Comparison, plan: Plan) -> str:
             lines.append(
                 f"{row['name']}: the best {name}, {row['setting'][name]:g}, is the last allowed."
             )
-    lines.append(f"best in validation: {found.best} {_setting(rows[0]['setting'])}".rstrip())
+    setting = next(row["setting"] for row in rows if row["name"] == found.best)
+    lines.append(
+        f"chosen: {found.best} {_setting(setting)}".rstrip()
+        + f", the simplest within {100 * MARGIN:g} % of the least error in validation"
+    )
     if found.as_good():
         lines.append(
             f"not told from it by validation, the simplest first: {', '.join(found.as_good())}"
