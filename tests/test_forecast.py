@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("skforecast", reason="forecasts are made with skforecast")
+pytest.importorskip("rnnbook.forecast", reason="it needs skforecast")
 
 import pandas as pd
 from skforecast.direct import ForecasterDirect

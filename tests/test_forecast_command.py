@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pd = pytest.importorskip("pandas")
-pytest.importorskip("skforecast")
+pytest.importorskip("rnnbook.forecast", reason="it needs skforecast")
 pytest.importorskip("rnnbook.plots", reason="the command draws a figure")
 
 from rnnbook import forecast  # noqa: E402

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("rnnbook.forecast", reason="it needs skforecast")
+
 from rnnbook.forecast import BadFile, main, read_series, read_table, season_of
 from rnnbook.forecast.steps import describe
 

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 import pytest
 
-from rnnbook import forecast, gradcheck, tasks
+from rnnbook import gradcheck, tasks
 from rnnbook.checks import check_finite, check_lengths, real_numbers
 from rnnbook.experiments import summarize
 from rnnbook.scratch import Embedding, FusedLSTM, Linear, schedules
@@ -106,6 +106,10 @@ SERIES = np.round(63.5 + 63.5 * np.sin(np.arange(330.0) ** 1.1))
 ROWS = SERIES[:60].reshape(10, 6)
 
 
+def forecasting():
+    return pytest.importorskip("rnnbook.forecast", reason="it needs skforecast")
+
+
 def regressor(X, y):
     estimator = pytest.importorskip("rnnbook.estimator", reason="it needs scikit-learn")
     regressor = estimator.RecurrentRegressor("RNN", 2, epochs=2, random_state=0).fit(X, y)
@@ -135,13 +139,13 @@ OF_SERIES = {
     "windows": lambda series: tasks.windows(series, 5, horizon=2),
     "persistence_baseline": lambda series: tasks.persistence_baseline(series, horizon=3),
     "log_mel": tasks.log_mel,
-    "examples": lambda series: forecast.examples(series, 5, 9),
-    "naive_error": lambda series: forecast.naive_error(series, 4),
-    "paired_difference": lambda series: forecast.paired_difference(series, np.zeros(len(series))),
+    "examples": lambda series: forecasting().examples(series, 5, 9),
+    "naive_error": lambda series: forecasting().naive_error(series, 4),
+    "paired_difference": lambda series: forecasting().paired_difference(series, np.zeros(330)),
     "RecurrentRegressor.fit, y": lambda y: regressor(np.resize(ROWS, (330, 6)), y),
 }
 OF_ROWS = {
-    "conformal": lambda errors: forecast.conformal(errors, 0.6),
+    "conformal": lambda errors: forecasting().conformal(errors, 0.6),
     "RecurrentRegressor.fit, X": lambda X: regressor(X, np.arange(10.0)),
     "RecurrentRegressor.predict": predicted,
     "mean_interval": interval,
@@ -265,7 +269,7 @@ def test_finite_numbers_of_a_list_and_of_a_pandas_series():
 def test_a_start_outside_of_the_series_is_told():
     for start in (-1, 330, 2.0):
         with pytest.raises(ValueError, match="start must be a whole number between 0 and 329"):
-            forecast.examples(SERIES, 5, start)
+            forecasting().examples(SERIES, 5, start)
 
 
 @pytest.mark.parametrize(("samples", "axis"), [(3.0, 0), ([1.0, 2.0], 1), ([1.0, 2.0], -2)])
@@ -298,7 +302,7 @@ def test_summaries_of_short_numbers(kind):
 
 def test_the_callers_arrays_are_neither_changed_nor_kept():
     rows, numbers = ROWS - 60, np.arange(5)
-    forecast.conformal(rows, 0.6)
+    forecasting().conformal(rows, 0.6)
     np.testing.assert_array_equal(rows, ROWS - 60)
     pairs = tasks.spell(numbers)
     numbers[:] = 9
@@ -322,7 +326,9 @@ def test_another_unit_changes_the_unit_of_the_errors(power):
     unit = 2.0**power
     baseline = tasks.persistence_baseline(unit * SERIES)
     assert baseline == pytest.approx(unit**2 * tasks.persistence_baseline(SERIES), rel=1e-12)
-    assert forecast.naive_error(unit * SERIES, 4) == unit * forecast.naive_error(SERIES, 4)
+    assert forecasting().naive_error(unit * SERIES, 4) == unit * forecasting().naive_error(
+        SERIES, 4
+    )
 
 
 @pytest.mark.parametrize("level", [1e7, 1e12])
@@ -430,11 +436,15 @@ CALLS = {
     ),
     "vowel_b": lambda as_: tasks.vowel_words_baseline(as_(1)),
     "log_mel": lambda as_: tasks.log_mel(WAVE, bands=as_(24)),
-    "split": lambda as_: forecast.chronological_split(as_(120), validation=as_(0.1), test=as_(0.3)),
-    "examples": lambda as_: forecast.examples(WAVE, as_(100), as_(120)),
-    "naive_error": lambda as_: forecast.naive_error(WAVE, as_(100)),
-    "conformal": lambda as_: forecast.conformal(WAVE.reshape(100, 3), as_(0.1)),
-    "paired_difference": lambda as_: vars(forecast.paired_difference(WAVE, 0 * WAVE, as_(100))),
+    "split": lambda as_: forecasting().chronological_split(
+        as_(120), validation=as_(0.1), test=as_(0.3)
+    ),
+    "examples": lambda as_: forecasting().examples(WAVE, as_(100), as_(120)),
+    "naive_error": lambda as_: forecasting().naive_error(WAVE, as_(100)),
+    "conformal": lambda as_: forecasting().conformal(WAVE.reshape(100, 3), as_(0.1)),
+    "paired_difference": lambda as_: vars(
+        forecasting().paired_difference(WAVE, 0 * WAVE, as_(100))
+    ),
     "Linear": lambda as_: Linear(as_(40), as_(100), rng=new()).params,
     "FusedLSTM": lambda as_: FusedLSTM(as_(40), as_(100), num_layers=as_(2), rng=new()).params,
     "Embedding": lambda as_: Embedding(as_(40), as_(100), rng=new()).params,

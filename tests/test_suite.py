@@ -18,8 +18,8 @@ HIDE = """
 import sys
 
 NEEDED_BY_SOME = '''
-    torch keras onnx joblib threadpoolctl filelock distributed sklearn statsmodels pandas scipy
-    matplotlib tqdm safetensors jupytext nbclient yaml playwright mypy
+    torch keras onnx joblib threadpoolctl filelock distributed sklearn statsmodels skforecast pandas
+    scipy matplotlib tqdm safetensors jupytext nbclient yaml playwright mypy
 '''.split()
 
 class Hidden:

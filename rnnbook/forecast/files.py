@@ -75,7 +75,7 @@ def read_table(
     Raises:
         BadFile: for what cannot be read, and for what would have to be guessed.
     """
-    with needed("series"):
+    with needed("forecast"):
         import pandas as pd
     if gaps is not None:
         check_choice("gaps", gaps, ("fill", "ignore"))
