@@ -71,7 +71,9 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):
     Attributes:
         model_: the ``SequenceModel``, which works on scaled values.
         input_scaler_, target_scaler_: a ``StandardScaler`` each; the first one treats all places
-            of a window alike. beside_scaler_: of the columns beyond it, each by itself, or None.
+            of a window alike.
+        beside_scaler_: a ``StandardScaler`` of the columns beyond the window, or None.
+        window_: T.
         history_: the losses of each step and epoch, on scaled targets.
         n_features_in_: T, and what is beside it.
     """
