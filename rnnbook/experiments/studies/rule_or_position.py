@@ -37,7 +37,7 @@ TASKS = ("latch", "calendar")
 AMOUNTS = (100, 1000)
 STEPS = 20
 CALENDAR = np.random.default_rng(20).normal(size=STEPS) / np.sqrt(STEPS)
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 VERSIONS: dict[str, tuple[dict, ...]] = {
     "network": ({"width": 32}, {"width": 128}),
     "convolution": ({"pool": "last"}, {"pool": "max"}),
