@@ -450,7 +450,10 @@ def test_every_averages(read):
         assert sentence(read, hours, every=every) == (
             f"every must be a frequency of pandas, such as D, W or MS, got {every!r}."
         )
-    assert "much finer than the rows, got 'ns'" in sentence(read, hours, every="ns")
+    for every in ("ns", "s"):
+        said = sentence(read, hours, every=every)
+        assert said == f"every must not be much finer than the rows, got {every!r}."
+    assert " misses 2773 of 2821 minutes" in sentence(read, hours, every="min")
     said = sentence(read, rows([1, 2]), every="D")
     assert said == "Column 'date' of FILE must hold dates for --every, got numbers."
 
