@@ -181,8 +181,7 @@ def _offsets(times: "pd.DatetimeIndex") -> "Iterator[pd.DateOffset]":
             yield pd.DateOffset(months=n)
         days = np.diff((times - times[0]).to_numpy()) // np.timedelta64(1, "D")
         yield pd.offsets.Day(int(np.gcd.reduce(days)))
-        if (times.day_of_week < 5).all():
-            yield pd.offsets.BusinessDay()
+        yield pd.offsets.BusinessDay()
     else:
         steps = np.diff((times - times[0]).to_numpy()) // np.timedelta64(1, "ns")
         step = int(np.gcd.reduce(steps))
