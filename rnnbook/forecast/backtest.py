@@ -26,6 +26,7 @@ with needed("forecast"), warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress")  # of a progress bar in notebooks
     import pandas as pd
     from skforecast.model_selection import TimeSeriesFold, backtesting_forecaster
+    from sklearn.exceptions import ConvergenceWarning
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,18 @@ def backtest(
         allow_incomplete_fold=False,
         verbose=False,
     )
-    _, table = backtesting_forecaster(
-        forecaster,
-        y,
-        cv,
-        metric="mean_squared_error",
-        exog=exog,
-        n_jobs=1,
-        show_progress=False,
-        suppress_warnings=True,
-    )
+    with warnings.catch_warnings():  # a network that stopped early: the errors tell
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        _, table = backtesting_forecaster(
+            forecaster,
+            y,
+            cv,
+            metric="mean_squared_error",
+            exog=exog,
+            n_jobs=1,
+            show_progress=False,
+            suppress_warnings=True,
+        )
     return Backtest(origins, table["pred"].to_numpy().reshape(len(origins), steps), truth)
 
 
