@@ -58,7 +58,9 @@ other-seeds: environment ## read all claims again with other seeds, ten minutes;
 lint: environment ## check code and format with ruff, types with mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
-pins: environment ## choose anew the versions of what requirements.txt brings along
+# Not the environment: that wants a lock that fits.
+pins: ## choose anew the versions of what requirements.txt brings along
+	@test -x $(PY) || $(MAKE) environment
 	@$(PY) -m uv pip compile requirements.txt -q --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --color never -o requirements.new && \
 	{ sed '/^[^#]/,$$d' requirements.lock; \

@@ -48,6 +48,14 @@ def test_notebook_is_what_the_present_text_and_code_give(slug):
     assert reason is None, f"{reason}: run `make notebooks`"
 
 
+def test_code_fits_the_page(text):
+    """Lines of at most 88 characters, wherever code is shown, folded or not."""
+    shown = [cell for cell in text.cells if cell.cell_type == "code"]
+    shown = [cell for cell in shown if "remove-cell" not in tags(cell)]
+    lines = [line for cell in shown for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > 88] == []
+
+
 def test_head_names_no_versions(slug):
     head = chapters.text_path(slug).read_text(encoding="utf-8").split("\n---\n")[0]
     assert "version" not in head

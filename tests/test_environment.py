@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -333,6 +334,15 @@ def test_tools_outside_the_environment_say_where_to_go(tool, tmp_path):
             rf"This Python does not find \w+: make .*tools/environment\.py.*-m tools\.{tool}` .*\.",
             done.stderr.strip(),
         )
+
+
+def test_pins_are_made_whatever_the_lock_says():
+    """The environment wants a lock that fits, and `make pins` is what mends one."""
+    if not (ROOT / ".venv").exists() or shutil.which("make") is None:
+        pytest.skip("make takes the environment in .venv")
+    done = subprocess.run(["make", "-n", "pins"], cwd=ROOT, capture_output=True, text=True)
+    assert "uv pip compile" in done.stdout
+    assert "tools/environment.py" not in done.stdout
 
 
 def test_pins_are_exact_and_the_lock_has_them_with_hashes_and_names_no_host():

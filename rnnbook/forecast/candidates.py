@@ -37,7 +37,9 @@ CALENDAR = {
     "B": ["day_of_week", "month"],
     "W": ["month"],
     "M": ["month"],
+    "BM": ["month"],
     "Q": ["quarter"],
+    "BQ": ["quarter"],
 }
 
 
@@ -113,17 +115,8 @@ def candidates(
         return windowed(scaled(kernel), **options)
 
     def feed_forward(decay: float, **options):
-        networks = [
-            MLPRegressor(
-                hidden_layer_sizes=(hidden,),
-                alpha=decay,
-                solver="lbfgs",
-                max_iter=500,
-                random_state=seed,
-            )
-            for seed in seeds
-        ]
-        return windowed(_mean_of([scaled(network) for network in networks]), **options)
+        networks = [feed_forward_network(hidden, decay, seed) for seed in seeds]
+        return windowed(mean_of([scaled(network) for network in networks]), **options)
 
     def recurrent(epochs: int, **options):
         networks = [
@@ -132,7 +125,7 @@ def candidates(
             )
             for seed in seeds
         ]
-        return windowed(_mean_of(networks), **options)
+        return windowed(mean_of(networks), **options)
 
     found = [Candidate("persistence", lambda: ForecasterEquivalentDate(offset=1))]
     if season:
@@ -183,7 +176,18 @@ def candidates(
     return {candidate.name: candidate for candidate in found}
 
 
-def _mean_of(regressors: list):
+def feed_forward_network(hidden: int, decay: float, seed: int) -> "MLPRegressor":
+    """One hidden layer on the whole window, trained by L-BFGS with weight decay."""
+    return MLPRegressor(
+        hidden_layer_sizes=(hidden,),
+        alpha=decay,
+        solver="lbfgs",
+        max_iter=500,
+        random_state=seed,
+    )
+
+
+def mean_of(regressors: list):
     """One regressor that says the mean of what several say."""
     if len(regressors) == 1:
         return regressors[0]

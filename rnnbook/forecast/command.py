@@ -115,7 +115,8 @@ def _run(options: argparse.Namespace) -> None:
         known = {"reading": reading | {"beside": names}}
         models[name] = Model(name, result.setting, plan, y, half, beside, **known)
     forecasts = {name: model.forecast() for name, model in models.items()}
-    shown = {row["name"]: np.array(row["test_rmse"]) for row in rows}  # the best first
+    shown = {row["name"]: np.array(row["test_rmse"]) for row in rows}
+    shown = {found.best: shown[found.best], **shown}  # it is drawn thickest
     summary = {"read": describe(y), "plan": asdict(plan), "best": found.best, "candidates": rows}
     _write(
         options.out,

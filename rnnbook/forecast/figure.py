@@ -16,7 +16,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 def plot_errors(ax, errors: Mapping[str, np.ndarray]) -> None:
     """Draw errors (K,) of several candidates against the steps ahead, each with a look of its own.
 
-    The first is drawn thickest: the command puts the best one there.
+    The first is drawn thickest: the command puts the one that it chose there.
     """
     from rnnbook import plots
 

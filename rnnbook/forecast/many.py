@@ -19,7 +19,14 @@ from rnnbook.checks import check_positive, check_whole
 from rnnbook.estimator import RecurrentRegressor
 from rnnbook.extras import needed
 from rnnbook.forecast.backtest import backtest, naive_error
-from rnnbook.forecast.candidates import Candidate, calendar_features, candidates, choose
+from rnnbook.forecast.candidates import (
+    Candidate,
+    calendar_features,
+    candidates,
+    choose,
+    feed_forward_network,
+    mean_of,
+)
 from rnnbook.forecast.search import widened_search
 from rnnbook.forecast.series import chronological_split
 from rnnbook.forecast.verdicts import Difference
@@ -29,9 +36,7 @@ with needed("forecast"):
     from scipy import stats
     from skforecast.model_selection import TimeSeriesFold, backtesting_forecaster_multiseries
     from skforecast.recursive import ForecasterRecursiveMultiSeries
-    from sklearn.ensemble import VotingRegressor
     from sklearn.linear_model import Ridge
-    from sklearn.neural_network import MLPRegressor
     from sklearn.preprocessing import StandardScaler
 
 ALONE = ("persistence", "seasonal naive", "ridge-AR", "ETS")
@@ -285,24 +290,13 @@ def _pooled(
     def ridge(penalty: float, **options):
         return pooled(Ridge(alpha=penalty, solver="svd"), **options)
 
-    def mean_over_seeds(make: Callable, **options):
-        return pooled(VotingRegressor([(f"seed {k}", make(k)) for k in seeds]), **options)
-
     def feed_forward(decay: float, **options):
-        return mean_over_seeds(
-            lambda seed: MLPRegressor(
-                hidden_layer_sizes=(hidden,),
-                alpha=decay,
-                solver="lbfgs",
-                max_iter=500,
-                random_state=seed,
-            ),
-            **options,
-        )
+        networks = [feed_forward_network(hidden, decay, seed) for seed in seeds]
+        return pooled(mean_of(networks), **options)
 
     def recurrent(epochs: int, **options):
-        return mean_over_seeds(
-            lambda seed: RecurrentRegressor(
+        networks = [
+            RecurrentRegressor(
                 cell,
                 hidden,
                 epochs=epochs,
@@ -310,9 +304,10 @@ def _pooled(
                 window=window,
                 latest_first=True,
                 random_state=seed,
-            ),
-            **options,
-        )
+            )
+            for seed in seeds
+        ]
+        return pooled(mean_of(networks), **options)
 
     return [
         Candidate(
