@@ -22,7 +22,7 @@ from rnnbook.forecast import (
 with needed("forecast"):
     import pandas as pd
 
-SEEDS = 5
+SEEDS = 8
 FOLDS = 3
 COVERAGE = 0.8
 NETWORKS = ("feed-forward", "LSTM")
