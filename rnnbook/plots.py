@@ -2,9 +2,10 @@
 
 The eight colors are those of Okabe and Ito ("Color universal design", 2008), chosen to stay apart
 for color-blind readers; every line also gets a marker or a dash of its own, so that no figure
-depends on color alone.
+depends on color alone. Figures use no other colors: the site swaps these for others on dark pages.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,21 @@ from rnnbook.checks import real_numbers
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#222222"
+PAPER, GRID = "#FFFFFF", "#DDDDDD"
+CHALK = "#FEFEFE"  # white on top of an image: the same on dark pages
 
 # A kind of model has the same color in every chapter.
 MODEL_COLORS = {"RNN": BLUE, "LSTM": VERMILION, "GRU": GREEN, "baseline": BLACK}
+
+
+def ramp(start: str, end: str, count: int) -> list[str]:
+    """``count`` colors from ``start`` to ``end``, evenly spaced in RGB, each as ``#RRGGBB``."""
+    ends = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in (start, end)])
+    mixed = ends[0] + np.linspace(0, 1, count)[:, None] * (ends[1] - ends[0])
+    return ["#" + "".join(f"{round(level):02X}" for level in color) for color in mixed]
+
+
+RAMP = ramp(BLUE, VERMILION, 9)  # for what is ordered
 
 # What a box in a diagram holds decides how it is filled.
 ROLES = {
@@ -38,14 +51,21 @@ ROLES = {
     "plain": "#F2F2F2",
 }
 
+INK = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
+
 
 def use_book_style() -> None:
-    """Set matplotlib's defaults to the book's. Each chapter calls it once, in its first cell."""
+    """Set matplotlib's defaults to the book's. Each chapter calls it once, in its first cell.
+
+    Notebooks show figures as SVG from then on, the same bytes for the same data: letters are
+    paths, names are salted with a constant, and neither date nor version is written.
+    """
     mpl.rcParams.update(
         {
             "figure.figsize": (7.0, 3.0),
             "figure.dpi": 110,
-            "figure.facecolor": "white",
+            "figure.facecolor": PAPER,
+            "axes.facecolor": PAPER,
             "figure.constrained_layout.use": True,
             "font.size": 10,
             "axes.titlesize": 10,
@@ -53,7 +73,8 @@ def use_book_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
-            "grid.color": "#DDDDDD",
+            **dict.fromkeys(INK, BLACK),
+            "grid.color": GRID,
             "grid.linewidth": 0.6,
             "axes.axisbelow": True,
             "legend.frameon": False,
@@ -62,8 +83,14 @@ def use_book_style() -> None:
             "image.cmap": "viridis",
             "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY])
             + cycler(marker=["o", "s", "^", "D", "v", "P"]),
+            "svg.hashsalt": "rnnbook",
         }
     )
+    jupyter = sys.modules.get("IPython")  # a notebook has it; who only saves files needs it not
+    if jupyter is not None and jupyter.get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata={"Creator": None, "Date": None})
 
 
 def mean_interval(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +170,7 @@ class Diagram:
 
     def operation(self, x: float, y: float, text: str) -> None:
         """A small circle for an elementwise operation."""
-        self.ax.add_patch(Circle((x, y), 0.3, facecolor="white", edgecolor=BLACK, zorder=2))
+        self.ax.add_patch(Circle((x, y), 0.3, facecolor=PAPER, edgecolor=BLACK, zorder=2))
         self.text(x, y, text)
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
