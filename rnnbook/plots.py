@@ -39,7 +39,7 @@ def ramp(start: str, end: str, count: int) -> list[str]:
     return ["#" + "".join(f"{round(level):02X}" for level in color) for color in mixed]
 
 
-RAMP = ramp(BLUE, VERMILION, 9)  # for what is ordered
+RAMP = ramp(BLUE, PURPLE, 5) + ramp(PURPLE, VERMILION, 5)[1:]  # for what is ordered
 
 # What a box in a diagram holds decides how it is filled.
 ROLES = {
