@@ -16,9 +16,9 @@ LINES = {"NumPy odd-even": "-", "PyTorch odd-even": "--", "PyTorch log-space": "
 
 def draw(results: dict, path: Path) -> None:
     """Three panels: the layers against ``torch.nn``, scans against the loop, shares of the peak."""
-    with mpl.rc_context({"svg.hashsalt": "rnnbook"}):
+    with mpl.rc_context():
         plots.use_book_style()
-        figure, (race, scan, share) = plt.subplots(1, 3, figsize=(10, 3.8), width_ratios=[4, 3, 3])
+        figure, (race, scan, share) = plt.subplots(1, 3, figsize=(9.5, 3.8), width_ratios=[4, 3, 3])
         _race(race, results)
         _scan(scan, results)
         _share(share, results)

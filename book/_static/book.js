@@ -1,25 +1,125 @@
-// Small additions to the theme, for pages read from disk, on narrow screens and with the keyboard.
+// Small additions to the theme: for pages read from disk, on narrow screens, with the keyboard, on paper.
+// Without this file every page still reads whole.
 
-// A browser may not fetch() a neighboring file:// page, so search lists titles there, without excerpts.
-if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-
-// A formula wider than its column scrolls in its own box, and the keyboard can reach that box.
-const fitFormulas = () => {
-  document.querySelectorAll("article mjx-container").forEach((formula) => {
-    if (!formula.hasAttribute("display")) {
-      const column = formula.closest("p, li, dd, td, figcaption, h1, h2, h3") ?? formula.parentElement;
-      formula.classList.toggle("wide", formula.firstElementChild.clientWidth > column.clientWidth);
-    }
-    if (formula.scrollWidth > formula.clientWidth + 1) formula.tabIndex = 0;
-    else formula.removeAttribute("tabindex");
+// What is wider than its column scrolls in its own box, and the keyboard can reach that box.
+const WIDE = "article :is(pre, .drawing, mjx-container:is([display], .wide), .pst-scrollable-table-container)";
+const fitColumn = () => {
+  document.querySelectorAll("article mjx-container:not([display])").forEach((formula) => {
+    const column = formula.closest("p, li, dd, td, figcaption, h1, h2, h3") ?? formula.parentElement;
+    formula.classList.toggle("wide", formula.firstElementChild?.clientWidth > column.clientWidth);
+  });
+  document.querySelectorAll(WIDE).forEach((box) => {
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
   });
 };
 
-document.addEventListener("DOMContentLoaded", () => {
-  window.MathJax?.startup?.promise?.then(() => {
-    new ResizeObserver(fitFormulas).observe(document.querySelector("article"));
-    document.addEventListener("toggle", fitFormulas, true); // an opened solution
+// A preview of the equation, figure, table, exercise, term or source that a link points to. What is on
+// another page was carried along at build (rnnbook_site/previews.py has the same list).
+const SHOWN = "div.math, figure, table, div.exercise, dt, ul.references > li";
+const preview = Object.assign(document.createElement("div"), { id: "preview", hidden: true });
+preview.setAttribute("role", "tooltip");
+let shownFor, waiting;
+
+const targetOf = (link) => {
+  const href = link.getAttribute("href");
+  if (!href.startsWith("#")) {
+    const carried = document.getElementById("previews")?.content.querySelector(`[data-for="${CSS.escape(href)}"]`);
+    return carried?.firstElementChild;
+  }
+  const target = document.getElementById(decodeURIComponent(href.slice(1)));
+  if (!target?.matches(SHOWN)) return null;
+  const { top, bottom } = target.getBoundingClientRect();
+  if (top >= 0 && bottom <= innerHeight) return null; // in view already
+  return target.matches("dt") ? target.nextElementSibling : target;
+};
+
+const hidePreview = () => {
+  clearTimeout(waiting);
+  preview.hidden = true;
+  shownFor?.removeAttribute("aria-describedby");
+  shownFor = undefined;
+};
+
+const showPreview = (link) => {
+  const target = targetOf(link);
+  if (!target || shownFor === link) return;
+  hidePreview();
+  const copy = target.cloneNode(true);
+  for (const one of [copy, ...copy.querySelectorAll("[id], [tabindex]")]) {
+    one.removeAttribute("id");
+    one.removeAttribute("tabindex");
+  }
+  copy.querySelectorAll(".headerlink, details").forEach((one) => one.remove());
+  copy.querySelectorAll("a[href]").forEach((one) => one.removeAttribute("href"));
+  preview.replaceChildren(copy);
+  preview.hidden = false;
+  shownFor = link;
+  link.setAttribute("aria-describedby", "preview");
+  const place = () => {
+    const at = link.getBoundingClientRect();
+    const below = at.bottom + 8 + preview.offsetHeight < innerHeight || at.top < preview.offsetHeight + 8;
+    preview.style.top = `${scrollY + (below ? at.bottom + 8 : at.top - 8 - preview.offsetHeight)}px`;
+    preview.style.left = `${Math.max(16, Math.min(at.left, document.documentElement.clientWidth - preview.offsetWidth - 16))}px`;
+  };
+  place();
+  if (!copy.querySelector("mjx-container")) window.MathJax?.typesetPromise?.([preview]).then(place);
+};
+
+const followLinks = (article) => {
+  document.body.append(preview);
+  const later = (action, delay) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(action, delay);
+  };
+  article.querySelectorAll("a.internal[href*='#']").forEach((link) => {
+    link.addEventListener("pointerenter", ({ pointerType }) => {
+      if (pointerType === "mouse") later(() => showPreview(link), 200);
+    });
+    link.addEventListener("pointerleave", () => later(hidePreview, 200));
+    link.addEventListener("focus", () => link.matches(":focus-visible") && showPreview(link));
+    link.addEventListener("blur", hidePreview);
   });
+  preview.addEventListener("pointerenter", () => clearTimeout(waiting)); // one may read it, and scroll in it
+  preview.addEventListener("pointerleave", () => later(hidePreview, 200));
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && hidePreview());
+};
+
+// Search: an excerpt shows the passage of the page that has most of the words looked for. A browser may
+// not fetch() a neighboring file:// page, so from disk there are titles without excerpts.
+const showHits = () => {
+  Search.makeSearchSummary = (html, words, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    page.querySelectorAll(".headerlink, .toctree-wrapper").forEach((one) => one.remove());
+    const place = (anchor && page.querySelector(`article ${anchor}`)) || page.querySelector("article");
+    const passages = [...place.querySelectorAll("p, li, dd, td, figcaption, h1, h2, h3, pre")].map((one) =>
+      one.textContent.replace(/\s+/g, " ").trim(),
+    );
+    const hits = (text) => [...words].filter((word) => text.toLowerCase().includes(word.toLowerCase()));
+    const best = passages.reduce((one, other) => (hits(other).length > hits(one).length ? other : one), "");
+    if (!best) return null;
+    const start = Math.max(0, best.toLowerCase().indexOf(hits(best)[0].toLowerCase()) - 120);
+    const summary = Object.assign(document.createElement("p"), { className: "context" });
+    summary.textContent = `${start ? "…" : ""}${best.slice(start, start + 240)}${start + 240 < best.length ? "…" : ""}`;
+    return summary;
+  };
+};
+
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+document.addEventListener("DOMContentLoaded", () => {
+  const article = document.querySelector("article");
+  if (article) {
+    new ResizeObserver(fitColumn).observe(article);
+    document.addEventListener("toggle", fitColumn, true); // an opened solution
+    window.MathJax?.startup?.promise?.then(fitColumn);
+    followLinks(article);
+  }
+  if (typeof Search !== "undefined") showHits();
+
+  // What a screen reader calls a button is what one sees on it, not the theme's other words for it.
+  const renamed = ".search-button-field, .theme-switch-button, details.hide > summary";
+  document.querySelectorAll(renamed).forEach((button) => button.removeAttribute("aria-label"));
 
   // "Download this page" saves the notebook instead of showing its JSON.
   document.querySelectorAll(".btn-download-source-button").forEach((link) => {

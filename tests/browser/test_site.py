@@ -29,9 +29,17 @@ def test_all_mathematics_is_typeset(visit: Visit) -> None:
     assert not visit.bad_math
 
 
-def test_solutions_are_closed_and_open_on_click_and_key(visit: Visit) -> None:
-    assert visit.solutions_open == 0
-    assert not visit.solutions_stuck
+def test_folds_are_closed_and_open_on_click_and_key(visit: Visit) -> None:
+    assert visit.folds_open == 0
+    assert not visit.folds_stuck
+
+
+def test_lines_of_text_have_60_to_80_characters(visit: Visit) -> None:
+    assert visit.measure is None or 60 <= visit.measure <= 80
+
+
+def test_every_figure_is_drawn_in_the_colors_of_the_theme(visit: Visit) -> None:
+    assert not visit.figures
 
 
 def test_axe_finds_nothing_serious_in_light_and_dark(visit: Visit) -> None:
@@ -39,7 +47,11 @@ def test_axe_finds_nothing_serious_in_light_and_dark(visit: Visit) -> None:
 
 
 def test_page_never_scrolls_sideways(visit: Visit) -> None:
-    assert visit.overflow == {1280: 0, 360: 0}
+    assert visit.overflow == {1280: 0, 390: 0, 360: 0}
+
+
+def test_nothing_is_cut_off_on_a_narrow_screen(visit: Visit) -> None:
+    assert visit.missed == {390: [], 360: []}
 
 
 class Page(HTMLParser):
