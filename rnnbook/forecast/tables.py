@@ -52,10 +52,10 @@ def text_of(rows: list[dict[str, Any]], found: Comparison, plan: Plan) -> str:
         lines.append(f"{line}{row['covered']:9.0%}")
     over = found.loss_steps()
     origins = len(found.results[found.best].test.origins)
-    lines += _wrapped(
-        f"RMSE and MASE at {' and '.join(ahead)} steps ahead on the test part ({origins} origins); "
-        f"covered: the share of it within {100 * plan.coverage:g} % intervals."
-    )
+    lines += [
+        f"RMSE and MASE at {' and '.join(ahead)} steps ahead on the test part, {origins} origins;",
+        f"covered: the share of it within {100 * plan.coverage:g} % intervals.",
+    ]
     if over:
         averaged = f"averaged over {over} steps ahead" if over > 1 else "one step ahead"
         lines += ["", f"{f'squared error minus that of {found.best}':40}  mean [95 %], p"]
