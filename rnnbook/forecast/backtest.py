@@ -142,5 +142,5 @@ def conformal(errors: np.ndarray, coverage: float = 0.8) -> np.ndarray:
     errors = real_numbers("errors", errors, np.float64)
     check_shape("errors", errors, ("N", "K"))
     errors = np.sort(np.abs(errors), axis=0)
-    rank = int(np.ceil((len(errors) + 1) * coverage - 1e-9))  # 0.55 * 20 is 11, and a bit
+    rank = int(np.ceil((len(errors) + 1) * coverage - 1e-9))  # 0.55 * 20 exceeds 11
     return errors[rank - 1] if rank <= len(errors) else np.full(errors.shape[1], np.inf)

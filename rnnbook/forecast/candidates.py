@@ -218,7 +218,7 @@ def choose(
                     forecaster, y, start, steps, stride=stride, refits=refits, exog=exog
                 )
             return found.overall()
-        except np.linalg.LinAlgError:  # no likelihood with so many parameters on so few values
+        except np.linalg.LinAlgError:  # no likelihood: too few values
             return float("inf")
 
     return widened_search(score, candidate.grid, candidate.limits)

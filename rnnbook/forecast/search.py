@@ -43,7 +43,8 @@ def widened_search(
     values = {name: list(choices) for name, choices in grid.items()}
     for name in limits:
         if len(values[name]) < 2:
-            raise ValueError(f"grid must have two values of {name} at least, got {values[name]}.")
+            few = values[name]
+            raise ValueError(f"grid must have two values of {name} or more, got {few}.")
         check_between(f"the grid's {name}", values[name][0], math.ulp(0.0), math.inf)
     scores: dict[tuple, float] = {}
     while True:
@@ -53,7 +54,7 @@ def widened_search(
                 scores[combination] = found if math.isfinite(found) else math.inf
         best = min(scores, key=scores.__getitem__)
         if not math.isfinite(scores[best]):
-            raise ValueError(f"score must be finite for one combination at least, of {values}.")
+            raise ValueError(f"score must be finite for one combination of {values}.")
         setting = dict(zip(values, best, strict=True))
         edges = {
             name: value
@@ -66,7 +67,8 @@ def widened_search(
             if limits[name][0] <= value <= limits[name][1]
         }
         if not wider:
-            tried = [(dict(zip(values, key, strict=True)), score) for key, score in scores.items()]
+            settings = [dict(zip(values, key, strict=True)) for key in scores]
+            tried = list(zip(settings, scores.values(), strict=True))
             return Search(setting, scores[best], tried, list(edges))
         for name, value in wider.items():
             values[name] = sorted([*values[name], value])

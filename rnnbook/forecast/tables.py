@@ -1,6 +1,7 @@
 """What was compared: as rows that are saved, and as a table for a person."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,8 @@ from rnnbook.forecast.verdicts import fewest_origins, holm
 
 with needed("forecast"):
     import pandas as pd
+
+WIDTH = 88  # of what is printed, at most, as far as names allow
 
 
 def rows_of(found: Comparison, plan: Plan) -> list[dict[str, Any]]:
@@ -33,45 +36,59 @@ def rows_of(found: Comparison, plan: Plan) -> list[dict[str, Any]]:
 
 
 def text_of(rows: list[dict[str, Any]], found: Comparison, plan: Plan) -> str:
-    """The table for a person."""
+    """The tables for a person: the errors, then the differences to the chosen one, if any."""
     steps = plan.steps
     ahead = f"{1} {steps}".split() if steps > 1 else ["1"]
     head = f"{'':26}{'validation':>11}"
     head += "".join(f"{f'RMSE {k}':>10}" for k in ahead) + "".join(
         f"{f'MASE {k}':>9}" for k in ahead
     )
-    lines = [head + f"  {'squared error - chosen [95 %], p':<40}{'covered':>8}"]
+    lines = [f"{head}{'covered':>9}"]
     for row in rows:
         at = [0, steps - 1] if steps > 1 else [0]
         line = f"{row['name']:26}{row['validation_rmse']:11.4g}"
         line += "".join(f"{row['test_rmse'][k]:10.4g}" for k in at)
         line += "".join(f"{row['test_mase'][k]:9.3g}" for k in at)
-        lines.append(f"{line}  {_difference(row['difference']):<40}{row['covered']:8.0%}")
+        lines.append(f"{line}{row['covered']:9.0%}")
     over = found.loss_steps()
     origins = len(found.results[found.best].test.origins)
-    averaged = {
-        0: f"not compared, which takes {fewest_origins(1)} origins",
-        1: "one step ahead, p by Holm",
-    }.get(over, f"averaged over {over} steps ahead, p by Holm")
-    lines.append(
-        f"RMSE and MASE at {' and '.join(ahead)} steps ahead on the test part ({origins} origins); "
-        f"squared errors {averaged}; covered by {100 * plan.coverage:g} % intervals."
-    )
+    lines += [
+        f"RMSE and MASE at {' and '.join(ahead)} steps ahead on the test part, {origins} origins;",
+        f"covered: the share of it within {100 * plan.coverage:g} % intervals.",
+    ]
+    if over:
+        averaged = f"averaged over {over} steps ahead" if over > 1 else "one step ahead"
+        lines += ["", f"{f'squared error minus that of {found.best}':40}  mean [95 %], p"]
+        lines += [
+            f"{row['name']:40}  {_difference(row['difference'])}"
+            for row in rows
+            if row["name"] != found.best
+        ]
+        lines.append(f"in pairs, {averaged}; p by Holm")
+    else:
+        lines += _wrapped(
+            f"Squared errors are not compared: that takes {fewest_origins(1)} origins."
+        )
+    lines.append("")
     for row in rows:
         for name in row["at_edge"]:
-            lines.append(
+            lines += _wrapped(
                 f"{row['name']}: the best {name}, {row['setting'][name]:g}, is the last allowed."
             )
     setting = next(row["setting"] for row in rows if row["name"] == found.best)
-    lines.append(
+    lines += _wrapped(
         f"chosen: {found.best} {_setting(setting)}".rstrip()
         + f", the simplest within {100 * MARGIN:g} % of the least error in validation"
     )
     if found.as_good():
-        lines.append(
+        lines += _wrapped(
             f"not told from it by validation, the simplest first: {', '.join(found.as_good())}"
         )
     return "\n".join(lines)
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _difference(row: dict[str, float] | None) -> str:

@@ -55,20 +55,22 @@ def paired_difference(losses, others, steps: int = 1) -> Difference:
     """
     losses, others = finite_series("losses", losses), finite_series("others", others)
     check_shape("others", others, (len(losses),))
-    if len(losses) < fewest_origins(steps):
+    fewest = fewest_origins(steps)
+    if len(losses) < fewest:
         raise ValueError(
-            f"losses must be of {fewest_origins(steps)} origins at least for {steps} steps ahead, "
+            f"losses must be of {fewest} origins at least for {steps} steps ahead, "
             f"got {len(losses)}."
         )
     count = len(losses) // _block(steps)
     means = np.array([part.mean() for part in np.array_split(losses - others, count)])
     if np.ptp(means) == 0:
         raise ValueError(
-            f"losses must differ from others by more than a constant, got {means[0]:g} always."
+            f"losses must differ from others by more than a constant, got {means[0]:g}."
         )
     found = stats.ttest_1samp(means, 0.0)
     low, high = found.confidence_interval(0.95)
-    return Difference(float(means.mean()), float(low), float(high), float(found.pvalue), count)
+    mean, low, high, p = map(float, (means.mean(), low, high, found.pvalue))
+    return Difference(mean, low, high, p, count)
 
 
 def fewest_origins(steps: int) -> int:

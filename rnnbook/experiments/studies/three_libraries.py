@@ -31,7 +31,8 @@ def problem(seed: int = 0) -> tuple[Batch, dict[str, np.ndarray], list[np.ndarra
     model = SequenceModel(FusedLSTM(1, HIDDEN, rng=rng), Linear(HIDDEN, 1, rng=rng))
     start = {name: array.copy() for name, array in model.params.items()}
     start[FROZEN][...] = 0
-    batches = [order for _ in range(EPOCHS) for order in rng.permutation(100).reshape(-1, BATCH)]
+    orders = (rng.permutation(100).reshape(-1, BATCH) for _ in range(EPOCHS))
+    batches = [batch for order in orders for batch in order]
     return data, start, batches
 
 
@@ -84,10 +85,11 @@ def train_keras(data, start, batches, *, eps=EPSILON, dtype="float64"):
         [keras.Input((10, 1)), keras.layers.LSTM(HIDDEN), keras.layers.Dense(1)]
     )
     rnn, head = model.layers
-    layer = {n.removeprefix("rnn."): w for n, w in start.items() if n.startswith("rnn.")}
-    rnn.set_weights(to_keras(layer, "LSTM")[0])  # transposed, and the two biases become one
+    layer = {n[4:]: w for n, w in start.items() if n.startswith("rnn.")}
+    rnn.set_weights(to_keras(layer, "LSTM")[0])  # transposed; two biases become one
     head.set_weights([start["head.weight"].T, start["head.bias"]])
-    model.compile(optimizer=keras.optimizers.Adam(epsilon=eps), loss="mean_squared_error")
+    adam = keras.optimizers.Adam(epsilon=eps)
+    model.compile(optimizer=adam, loss="mean_squared_error")
     x, target = data.x.astype(dtype), data.target.astype(dtype)
     steps = []
     for batch in batches:
