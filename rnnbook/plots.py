@@ -51,8 +51,6 @@ ROLES = {
     "plain": "#F2F2F2",
 }
 
-INK = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
-
 
 def use_book_style() -> None:
     """Set matplotlib's defaults to the book's. Each chapter calls it once, in its first cell.
@@ -73,7 +71,11 @@ def use_book_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
-            **dict.fromkeys(INK, BLACK),
+            "text.color": BLACK,
+            "axes.labelcolor": BLACK,
+            "axes.edgecolor": BLACK,
+            "xtick.color": BLACK,
+            "ytick.color": BLACK,
             "grid.color": GRID,
             "grid.linewidth": 0.6,
             "axes.axisbelow": True,

@@ -99,7 +99,9 @@ def fold_sidebar(app: Sphinx, problem: Exception | None) -> None:
     path = Path(app.outdir, f"{PAGE}.html")
     if problem is None:
         page = path.read_text(encoding="utf-8")
-        folded = page.replace('class="bd-sidebar-primary', 'class="pst-sidebar-hidden bd-sidebar-primary', 1)
+        folded = page.replace(
+            'class="bd-sidebar-primary', 'class="pst-sidebar-hidden bd-sidebar-primary', 1
+        )
         path.write_text(folded, encoding="utf-8")
 
 

@@ -46,7 +46,10 @@ def carry(app: Sphinx, problem: Exception | None) -> None:
     paths = [Path(app.builder.get_outfilename(name)).resolve() for name in app.env.found_docs]
     articles = {path: article(path) for path in paths}
     shown = {
-        (path, one["id"]): one for path in paths for one in articles[path].select(SHOWN) if one.get("id")
+        (path, one["id"]): one
+        for path in paths
+        for one in articles[path].select(SHOWN)
+        if one.get("id")
     }
     for path in paths:
         carried: dict[str, str] = {}
