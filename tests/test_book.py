@@ -56,6 +56,17 @@ def test_code_fits_the_page(text):
     assert [line for line in lines if len(line) > 88] == []
 
 
+def test_what_it_prints_fits_the_page(code):
+    """Printed results and the library's lines that `show` displays."""
+    for cell in code:
+        if "remove-cell" in tags(cell) or "remove-output" in tags(cell):
+            continue
+        for output in cell.outputs:
+            shown = [output.get("text", ""), output.get("data", {}).get("text/markdown", "")]
+            lines = [line for text in shown for line in text.splitlines()]
+            assert [line for line in lines if len(line) > 88] == []
+
+
 def test_head_names_no_versions(slug):
     head = chapters.text_path(slug).read_text(encoding="utf-8").split("\n---\n")[0]
     assert "version" not in head
@@ -129,6 +140,19 @@ def test_every_exercise_has_a_solution_that_runs(text):
     assert exercises
     assert exercises - solved == set(), "exercises without a solution that holds a code cell"
     assert within is None, f"the solution of {within} has no end"
+
+
+def test_every_exercise_has_a_folded_hint(markdown):
+    for exercise in re.findall(r"```+\{exercise\}.*?\n```+\n", markdown + "\n", re.S):
+        assert re.search(r":::+\{hint\}\n:class: dropdown\n\S", exercise), exercise
+
+
+def test_terms_are_in_the_glossary(markdown):
+    glossary = (chapters.ROOT / "book/glossary.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^([\w][^\n]*)\n {2}", glossary, re.M))
+    terms = {re.sub(r".*<(.*)>", r"\1", term) for term in re.findall(r"\{term\}`(.*?)`", markdown)}
+    assert len(terms) >= 5
+    assert terms <= known
 
 
 def test_solutions_are_folded(markdown):

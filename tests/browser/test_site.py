@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+from functools import partial
+from html import unescape
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -11,7 +18,10 @@ import pytest
 pytest.importorskip("yaml", reason="the settings of the site are YAML")
 
 import yaml
-from visiting import Visit
+from visiting import TYPESET, Visit
+
+from tools.chapters import pages as pages_of
+from tools.chapters import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,6 +166,209 @@ def test_launch_buttons_follow_the_repository_url(pages: dict[str, Page], toc: l
         } <= set(pages[name].links), name
 
 
+def test_code_fits_a_line_of_88_characters(site: Path, toc: list[str]) -> None:
+    """Whatever a page shows as code or as its output: also on pages that are no notebooks."""
+    long = []
+    for name in toc:
+        html = (site / f"{name}.html").read_text(encoding="utf-8")
+        for block in re.findall(r"<pre.*?>(.*?)</pre>", html, re.S):
+            lines = unescape(re.sub(r"<[^>]+>", "", block)).splitlines()
+            long += [f"{name}: {line}" for line in lines if len(line) > 88]
+    assert long == []
+
+
+def test_what_the_look_adds_weighs_no_more_than_200_kb(site: Path) -> None:
+    static = site / "_static"
+    added = [*(static / "fonts").rglob("*"), static / "book.css", static / "book.js"]
+    assert sum(path.stat().st_size for path in added if path.is_file()) < 200_000
+    for font in (static / "fonts").iterdir():
+        assert (font / "LICENSE").is_file()
+
+
+def test_the_fonts_are_the_books_own(site: Path, toc: list[str], tab) -> None:
+    tab.goto((site / f"{toc[1]}.html").as_uri())
+    tab.evaluate("document.fonts.ready")
+    faces = "[...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)"
+    loaded = {family.strip('"') for family in tab.evaluate(faces)}
+    assert loaded == {"Source Serif 4", "Source Sans 3", "IBM Plex Mono"}
+    for selector, family in {"article p": "Serif", "article h2": "Sans", "pre": "Plex"}.items():
+        style = f"getComputedStyle(document.querySelector('{selector}')).fontFamily"
+        assert family in tab.evaluate(style).split(",")[0]
+
+
+def weight(tab, selector: str) -> tuple[float, int]:
+    """Size in pixels and weight of what ``selector`` finds first."""
+    style = f"getComputedStyle(document.querySelector('{selector}'))"
+    size, bold = tab.evaluate(f"[{style}.fontSize, {style}.fontWeight]")
+    return float(size.removesuffix("px")), int(bold)
+
+
+def test_headings_weigh_in_order(site: Path, tab) -> None:
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    sizes = [weight(tab, f"article {one}") for one in ("h1", "h2", "h3", "p")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert weight(tab, "figcaption .caption-text")[1] == 400
+
+
+TOC = pages_of(read_yaml("_toc.yml"))
+CHAPTERS = [page for page in TOC if page.startswith("notebooks/")]
+
+
+def test_first_page_has_one_title_a_hero_and_three_doors(site: Path, tab) -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    tab.goto((site / "book/index.html").as_uri())
+    assert tab.inner_text("article h1").removesuffix("#").strip() == config["title"]
+    assert tab.inner_text(".logo__title") == config["title"]
+    assert tab.locator(".hero .drawing").count() == 2
+    assert tab.locator(".door > p:first-child a").all_inner_texts() == ["Read", "Run", "Teach"]
+    assert not tab.is_visible(".bd-sidebar-primary")
+    tab.click(".primary-toggle")
+    assert tab.is_visible(".bd-sidebar-primary")
+
+
+def test_first_page_has_a_card_for_each_chapter(site: Path, tab) -> None:
+    tab.goto((site / "book/index.html").as_uri())
+    links = tab.locator(".chapters > li .question a")
+    hrefs = [links.nth(i).get_attribute("href") for i in range(links.count())]
+    assert hrefs == [f"../{name}.html" for name in CHAPTERS]
+    for number, name in enumerate(CHAPTERS):
+        notebook = json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf-8"))["metadata"]
+        card = tab.locator(".chapters > li").nth(number)
+        assert card.locator(".question").inner_text() == notebook["card"]["question"]
+        assert f"runs in {notebook['rnnbook']['seconds']} s" in card.locator(".facts").inner_text()
+        source = card.locator("img.for-light").get_attribute("src")
+        assert (site / "book" / source).stat().st_size < 30_000
+    tab.locator(".chapters > li").nth(2).click(position={"x": 20, "y": 20})  # the whole card
+    assert CHAPTERS[2] in tab.url
+
+
+def test_chapters_open_with_their_facts(site: Path, tab) -> None:
+    for name in CHAPTERS:
+        run = json.loads((ROOT / f"{name}.ipynb").read_text("utf-8"))["metadata"]["rnnbook"]
+        tab.goto((site / f"{name}.html").as_uri())
+        facts = tab.inner_text("article h1 + p.facts")
+        assert f"runs in {run['seconds']} s with {run['peak_mb'] / 1000:.1f} GB" in facts
+        assert "min to read" in facts
+
+
+# A link to each kind of thing, and what its preview shows.
+PREVIEWS = {
+    "equation": ("a[href^='#equation-']", "mjx-container svg"),
+    "figure": ("a[href^='#fig-']", "figure img"),
+    "table": ("a[href^='#tab-']", "table td"),
+    "exercise": ("a[href^='#ex-']", ".exercise"),
+    "equation of another chapter": ("a[href*='.html#equation-']", "mjx-container svg"),
+    "source": ("a[href*='references.html#']", "li"),
+    "term": ("a[href*='glossary.html#term-']", "dd"),
+}
+
+
+@pytest.mark.parametrize("kind", PREVIEWS)
+def test_links_preview_what_they_point_to(site: Path, tab, kind: str) -> None:
+    selector, shown = PREVIEWS[kind]
+    for name in CHAPTERS:
+        tab.goto((site / f"{name}.html").as_uri())
+        links = tab.locator(f"article .internal{selector}:visible, article {selector}:visible")
+        if links.count():
+            break
+    tab.evaluate(TYPESET)
+    link = links.last
+    link.scroll_into_view_if_needed()
+    far = "!one.getAttribute('href').startsWith('#')"
+    target = "document.getElementById(decodeURIComponent(one.hash.slice(1)))"
+    hidden = f"one => {far} || !({target}.style.contentVisibility = 'visible')"
+    link.evaluate(hidden)
+    link.evaluate("one => scrollBy(0, one.getBoundingClientRect().top - 20)")
+    link.hover()
+    tab.wait_for_selector(f"#preview:not([hidden]) {shown}")
+    assert link.get_attribute("aria-describedby") == "preview"
+    assert tab.locator("#preview a[href], #preview details, #preview [id]").count() == 0
+    box = tab.locator("#preview").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 1280
+    tab.keyboard.press("Escape")
+    assert not tab.is_visible("#preview")
+    assert link.get_attribute("aria-describedby") is None
+
+
+def test_previews_come_with_the_keyboard_and_not_for_what_is_in_view(site: Path, tab) -> None:
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    tab.evaluate(TYPESET)
+    far = tab.locator("article a[href*='references.html#']").first
+    far.evaluate("one => one.previousElementSibling?.focus()")
+    far.focus()
+    tab.keyboard.press("Shift+Tab")
+    tab.keyboard.press("Tab")
+    tab.wait_for_selector("#preview:not([hidden])")
+    tab.keyboard.press("Tab")
+    assert far.get_attribute("aria-describedby") is None
+    near = "const e = document.querySelector('article a[href^=\"#equation-\"]'); e.id = 'near';"
+    tab.set_viewport_size({"width": 1280, "height": 6000})
+    tab.evaluate(f"() => {{ {near} e.scrollIntoView({{block: 'center'}}) }}")
+    seen = "document.getElementById(document.querySelector('#near').hash.slice(1))"
+    assert 0 <= tab.evaluate(f"{seen}.getBoundingClientRect().top") < 5900
+    tab.hover("#near")
+    tab.wait_for_timeout(500)
+    assert not tab.is_visible("#preview")
+
+
+def test_without_javascript_the_page_reads_whole(site: Path, browser) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme="dark")
+    context.set_offline(True)
+    page = context.new_page()
+    page.goto((site / "notebooks/lstm.html").as_uri())
+    assert page.locator("article h2").count() > 5
+    assert page.locator("article figure img.for-light").first.is_visible()
+    assert not page.locator("article figure img.for-dark").first.is_visible()
+    solution = page.locator("details.solution").first
+    solution.locator("summary").click()
+    assert solution.locator("p").first.is_visible()
+    page.goto((site / "book/index.html").as_uri())
+    assert page.locator(".chapters > li").count() == len(CHAPTERS)
+    context.close()
+
+
+def test_without_fonts_the_page_reads_whole(site: Path, tab) -> None:
+    tab.route("**/*.woff2", lambda route: route.abort())
+    tab.goto((site / "notebooks/gru.html").as_uri())
+    assert tab.evaluate(TYPESET) is None
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.locator("article p").first.is_visible()
+
+
+def test_cells_that_only_assert_are_folded(site: Path, toc: list[str]) -> None:
+    count = 0
+    for name in CHAPTERS:
+        for cell in json.loads((ROOT / f"{name}.ipynb").read_text("utf-8"))["cells"]:
+            if cell["cell_type"] == "code" and not cell["outputs"]:
+                body = ast.parse("".join(cell["source"]).replace("%", "#")).body
+                count += bool(body) and all(isinstance(one, ast.Assert) for one in body)
+    shown = sum((site / f"{n}.html").read_text("utf-8").count("Show the proof") for n in CHAPTERS)
+    assert shown == count > 0
+
+
+@pytest.fixture(scope="session")
+def served(site: Path):
+    """The site as a server gives it: only there may a page read others for its excerpts."""
+    handler = partial(SimpleHTTPRequestHandler, directory=site)
+    handler.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_search_excerpts_show_the_hit(served: str, browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{served}/search.html?q=carousel")
+    page.wait_for_selector("#search-results li p.context")
+    page.wait_for_function("document.querySelector('.search-summary').innerText.includes('found')")
+    excerpts = page.locator("#search-results li p.context").all_inner_texts()
+    assert all("carousel" in text.lower() for text in excerpts)
+    assert all(len(text) <= 242 for text in excerpts)
+    page.close()
+
+
 def test_search_finds_a_term(site: Path, toc: list[str], tab) -> None:
     tab.goto((site / f"{toc[0]}.html").as_uri())
     tab.keyboard.press("Control+k")
@@ -204,3 +417,11 @@ def test_paper_is_light_even_from_the_dark_theme(site: Path, toc: list[str], tab
     tab.pdf()
     assert tab.evaluate("window.printed") == "light"
     assert tab.evaluate(theme) == "dark"
+
+
+def test_paper_has_the_light_figures_also_from_the_dark_theme(site: Path, tab) -> None:
+    tab.emulate_media(color_scheme="dark")
+    tab.goto((site / "notebooks/gru.html").as_uri())
+    light = "[...document.querySelectorAll('figure img.for-light')]"
+    assert tab.evaluate(f"{light}.length") > 3
+    assert tab.evaluate(f"{light}.every((one) => one.complete && one.naturalWidth > 0)")

@@ -122,7 +122,10 @@ def crop(svg: str, part: int) -> str:
     dropped += [(axes, child) for child in axes if wordy.match(child.get("id", ""))]
     for parent, child in dropped:
         parent.remove(child)
-        root.extend(child.iter(f"{SVG}defs"))  # a marker is defined where it is first used
+    used = {use.get(f"{{{XLINK}}}href", "")[1:] for use in axes.iter(f"{SVG}use")}
+    for _, child in dropped:  # a marker is defined where it is first used
+        shapes = [one for defs in child.iter(f"{SVG}defs") for one in defs]
+        root.extend(one for one in shapes if one.get("id") in used)
     for drawn in root.iter():
         if drawn.tag in {f"{SVG}path", f"{SVG}use"}:
             drawn.set("vector-effect", "non-scaling-stroke")
