@@ -13,7 +13,12 @@ import numpy as np
 from rnnbook.checks import check_between, generator_or_new
 
 
-def orthogonal_(layer, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> None:
+def orthogonal_(
+    layer,
+    gain: float = 1.0,
+    *,
+    rng: np.random.Generator | None = None,
+) -> None:
     """Make every recurrent block ``gain`` times a random orthogonal matrix.
 
         W = gain Q,      Q^T Q = I,      Q uniform over the orthogonal group
@@ -26,7 +31,8 @@ def orthogonal_(layer, gain: float = 1.0, *, rng: np.random.Generator | None = N
     rng = generator_or_new("rng", rng)
     for block in _blocks(layer, "weight_hh"):
         q, r = np.linalg.qr(rng.standard_normal(block.shape))
-        block[...] = gain * q * np.sign(np.diag(r))  # without the signs Q would not be uniform
+        # without the signs Q would not be uniform
+        block[...] = gain * q * np.sign(np.diag(r))
 
 
 def identity_(layer, scale: float = 1.0) -> None:

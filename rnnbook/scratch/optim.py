@@ -264,7 +264,8 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
     networks, section 3.2, algorithm 1.
     """
     check_between("max_norm", max_norm, 0, np.inf)
-    norm = float(np.sqrt(sum(float(np.sum(g.astype(np.float64) ** 2)) for g in grads.values())))
+    squares = [float(np.sum(g.astype(np.float64) ** 2)) for g in grads.values()]
+    norm = float(np.sqrt(sum(squares)))
     scale = max_norm / (norm + 1e-6)
     if np.isfinite(norm) and scale < 1:
         for g in grads.values():

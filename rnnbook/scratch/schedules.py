@@ -42,7 +42,8 @@ def cosine(steps: int, floor: float = 0.0) -> Schedule:
     section 3, equation (5).
     """
     steps, floor = check_positive("steps", steps), check_between("floor", floor, 0, 1)
-    return lambda step: floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+    gap = 1 - floor
+    return lambda step: floor + gap * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
 def warm_up(steps: int, start: float = 1 / 3, then: Schedule | None = None) -> Schedule:

@@ -39,7 +39,11 @@ def settings(quick: bool) -> list[dict]:
     ]
 
 
-def recall(n: int, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def recall(
+    n: int,
+    steps: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
     """n sequences of uniform random numbers (n, steps, 1); the target (n, 1) is the first."""
     x = rng.uniform(-1, 1, size=(n, steps, 1))
     return x, x[:, 0]
@@ -51,7 +55,8 @@ def jacobian_norms(layer: FusedRNN, x: np.ndarray) -> np.ndarray:
     slope = 1 - h**2 if layer.nonlinearity == "tanh" else (h > 0).astype(float)
     product, norms = np.eye(layer.hidden_size), []
     for t in range(len(h) - 1, 0, -1):
-        product = product @ (slope[t][:, None] * layer.params["weight_hh_l0"])  # J_T ... J_{t + 1}
+        # J_T ... J_{t + 1}
+        product = product @ (slope[t][:, None] * layer.params["weight_hh_l0"])
         norms.append(np.linalg.norm(product, 2))
     return np.array(norms)
 
@@ -127,7 +132,8 @@ def tuned(results: dict, kind: dict, choose: int = 3) -> tuple[float, list[dict]
             by_rate.setdefault(run["setting"]["lr"], {})[run["seed"]] = run["metrics"]
 
     def error(rate: float) -> float:
-        return float(np.mean([by_rate[rate][seed]["test_mse"] for seed in range(choose)]))
+        chosen_by = [by_rate[rate][seed]["test_mse"] for seed in range(choose)]
+        return float(np.mean(chosen_by))
 
     rate = min(by_rate, key=error)
     return rate, [metrics for seed, metrics in by_rate[rate].items() if seed >= choose]
