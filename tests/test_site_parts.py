@@ -206,7 +206,7 @@ def test_a_missing_fact_is_named(tmp_path, changes, said):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_reading_takes_as_long_as_the_words(path):
-    """At 100 to 250 words a minute of what is read: prose without solutions."""
+    """At 60 to 200 words a minute: prose without solutions, and code, figures, exercises beside."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     prose, inside = "", False
     for cell in cells:
@@ -215,7 +215,7 @@ def test_reading_takes_as_long_as_the_words(path):
         if cell["cell_type"] == "markdown" and not inside:
             prose += text
     words = len(re.findall(r"[A-Za-z]{2,}", prose))
-    assert 100 < words / chapters.read(path).minutes < 250
+    assert 60 < words / chapters.read(path).minutes < 200
 
 
 def test_a_preview_has_no_links_no_names_and_no_solution():
