@@ -26,7 +26,7 @@ from rnnbook.checks import real_numbers
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#222222"
 PAPER, GRID = "#FFFFFF", "#DDDDDD"
-CHALK, COAL = "#FEFEFE", "#111111"  # white and black on an image: the same on dark pages
+CHALK = "#FEFEFE"  # white on an image: the same on dark pages
 
 # A kind of model has the same color in every chapter.
 MODEL_COLORS = {"RNN": BLUE, "LSTM": VERMILION, "GRU": GREEN, "baseline": BLACK}

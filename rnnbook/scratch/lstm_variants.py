@@ -101,7 +101,8 @@ class PeepholeCell(LSTMCell):
         """``x`` (B, D), ``state`` = (h, c), each (B, H) -> (h, c), and what :meth:`back` needs."""
         (h_before, c_before), (w_i, w_f, w_o) = state, self.params["weight_c"]
         a_i, a_f, a_g, a_o = np.split(self.linear(x, h_before), 4, axis=1)
-        i, f, g = sigmoid(a_i + w_i * c_before), sigmoid(a_f + w_f * c_before), np.tanh(a_g)
+        i, f = sigmoid(a_i + w_i * c_before), sigmoid(a_f + w_f * c_before)
+        g = np.tanh(a_g)
         c = f * c_before + i * g
         o = sigmoid(a_o + w_o * c)
         return (o * np.tanh(c), c), (x, h_before, c_before, c, i, f, g, o)
@@ -115,7 +116,8 @@ class PeepholeCell(LSTMCell):
         da_i, da_f = dc * g * i * (1 - i), dc * c_before * f * (1 - f)
         da = np.concatenate([da_i, da_f, dc * i * (1 - g**2), da_o], axis=1)
         dx, dh_before, grads = self.linear_back(da, x, h_before)
-        grads["weight_c"] = np.stack([da_i * c_before, da_f * c_before, da_o * c]).sum(axis=1)
+        parts = np.stack([da_i * c_before, da_f * c_before, da_o * c])
+        grads["weight_c"] = parts.sum(axis=1)
         return dx, (dh_before, dc * f + da_i * w_i + da_f * w_f), grads
 
 

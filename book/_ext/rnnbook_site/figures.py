@@ -25,7 +25,6 @@ DARK = {
     plots.GRID: "#3A3A3A",
     plots.BLACK: "#E4E4E4",
     plots.CHALK: plots.CHALK,
-    plots.COAL: plots.COAL,
     plots.BLUE: "#4FA8E8",
     plots.ORANGE: "#F0B429",
     plots.GREEN: "#2FC29A",
