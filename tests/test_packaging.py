@@ -31,7 +31,7 @@ def brought(extra: str) -> set[str]:
         if name == "rnnbook":
             found |= set().union(*(brought(other) for other in more.split(",")))
         else:
-            found.add(name)
+            found.add(name.replace("-", "_") if name in {"matplotlib-inline"} else name)
     return found
 
 
