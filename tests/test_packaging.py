@@ -20,7 +20,7 @@ import rnnbook
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DISTRIBUTION = {"sklearn": "scikit-learn", "cycler": "matplotlib", "distributed": "dask"}
+DISTRIBUTION = {"sklearn": "scikit-learn", "matplotlib_inline": "matplotlib-inline", "cycler": "matplotlib", "distributed": "dask"}
 
 
 def brought(extra: str) -> set[str]:
@@ -31,7 +31,7 @@ def brought(extra: str) -> set[str]:
         if name == "rnnbook":
             found |= set().union(*(brought(other) for other in more.split(",")))
         else:
-            found.add(name.replace("-", "_") if name in {"matplotlib-inline"} else name)
+            found.add(name)
     return found
 
 
