@@ -20,7 +20,12 @@ import rnnbook
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DISTRIBUTION = {"sklearn": "scikit-learn", "matplotlib_inline": "matplotlib-inline", "cycler": "matplotlib", "distributed": "dask"}
+DISTRIBUTION = {
+    "sklearn": "scikit-learn",
+    "matplotlib_inline": "matplotlib-inline",
+    "cycler": "matplotlib",
+    "distributed": "dask",
+}
 
 
 def brought(extra: str) -> set[str]:

@@ -159,7 +159,9 @@ def test_punctuation_stays_with_its_formula():
     transform = typesetting.KeepTogether.__new__(typesetting.KeepTogether)
     transform.document = document
     transform.run()
-    (together,) = line.findall(lambda one: "together" in getattr(one, "attributes", {}).get("classes", []))
+    (together,) = line.findall(
+        lambda one: "together" in getattr(one, "attributes", {}).get("classes", [])
+    )
     assert together.astext() == "(x),"
     assert line.astext() == f"see (x), then {code.astext()}, and"
 

@@ -57,12 +57,16 @@ const showPreview = (link) => {
   shownFor = link;
   link.setAttribute("aria-describedby", "preview");
   const place = () => {
-    const at = link.getBoundingClientRect();
-    const below = at.bottom + 8 + preview.offsetHeight < innerHeight || at.top < preview.offsetHeight + 8;
-    preview.style.top = `${scrollY + (below ? at.bottom + 8 : at.top - 8 - preview.offsetHeight)}px`;
-    preview.style.left = `${Math.max(16, Math.min(at.left, document.documentElement.clientWidth - preview.offsetWidth - 16))}px`;
+    const { top, bottom, left } = link.getBoundingClientRect();
+    const [above, below] = [top - 16, innerHeight - bottom - 16];
+    preview.style.maxHeight = "none";
+    const under = preview.offsetHeight <= below || below >= above;
+    preview.style.maxHeight = `${under ? below : above}px`; // more than that scrolls
+    preview.style.top = `${scrollY + (under ? bottom + 8 : top - 8 - preview.offsetHeight)}px`;
+    preview.style.left = `${Math.max(16, Math.min(left, document.documentElement.clientWidth - preview.offsetWidth - 16))}px`;
   };
   place();
+  copy.querySelectorAll("img").forEach((image) => image.decode().then(place, () => {}));
   if (!copy.querySelector("mjx-container")) window.MathJax?.typesetPromise?.([preview]).then(place);
 };
 

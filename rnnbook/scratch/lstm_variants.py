@@ -99,25 +99,23 @@ class PeepholeCell(LSTMCell):
 
     def step(self, x, state):
         """``x`` (B, D), ``state`` = (h, c), each (B, H) -> (h, c), and what :meth:`back` needs."""
-        (h_before, c_before), (w_i, w_f, w_o) = state, self.params["weight_c"]
-        a_i, a_f, a_g, a_o = np.split(self.linear(x, h_before), 4, axis=1)
-        i, f = sigmoid(a_i + w_i * c_before), sigmoid(a_f + w_f * c_before)
-        g = np.tanh(a_g)
-        c = f * c_before + i * g
+        (h_old, c_old), (w_i, w_f, w_o) = state, self.params["weight_c"]
+        a_i, a_f, a_g, a_o = np.split(self.linear(x, h_old), 4, axis=1)
+        i, f, g = sigmoid(a_i + w_i * c_old), sigmoid(a_f + w_f * c_old), np.tanh(a_g)
+        c = f * c_old + i * g
         o = sigmoid(a_o + w_o * c)
-        return (o * np.tanh(c), c), (x, h_before, c_before, c, i, f, g, o)
+        return (o * np.tanh(c), c), (x, h_old, c_old, c, i, f, g, o)
 
     def back(self, dstate, kept):
         """``dstate`` = (dh, dc) -> ``dx``, the earlier (dh, dc), the gradients of the weights."""
         (dh, dc), (w_i, w_f, w_o) = dstate, self.params["weight_c"]
-        x, h_before, c_before, c, i, f, g, o = kept
+        x, h_old, c_old, c, i, f, g, o = kept
         da_o = dh * np.tanh(c) * o * (1 - o)
         dc = dc + dh * o * (1 - np.tanh(c) ** 2) + da_o * w_o
-        da_i, da_f = dc * g * i * (1 - i), dc * c_before * f * (1 - f)
+        da_i, da_f = dc * g * i * (1 - i), dc * c_old * f * (1 - f)
         da = np.concatenate([da_i, da_f, dc * i * (1 - g**2), da_o], axis=1)
-        dx, dh_before, grads = self.linear_back(da, x, h_before)
-        parts = np.stack([da_i * c_before, da_f * c_before, da_o * c])
-        grads["weight_c"] = parts.sum(axis=1)
+        dx, dh_before, grads = self.linear_back(da, x, h_old)
+        grads["weight_c"] = np.stack([da_i * c_old, da_f * c_old, da_o * c]).sum(axis=1)
         return dx, (dh_before, dc * f + da_i * w_i + da_f * w_f), grads
 
 

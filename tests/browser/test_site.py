@@ -192,7 +192,11 @@ def test_the_fonts_are_the_books_own(site: Path, toc: list[str], tab) -> None:
     loaded = {family.strip('"') for family in tab.evaluate(faces)}
     icons = {family for family in loaded if family.startswith("Font Awesome")}
     assert loaded - icons == {"Source Serif 4", "Source Sans 3", "IBM Plex Mono"}
-    for selector, family in {"section > p:not(.facts)": "Serif", "article h2": "Sans", "pre": "Plex"}.items():
+    for selector, family in {
+        "section > p:not(.facts)": "Serif",
+        "article h2": "Sans",
+        "pre": "Plex",
+    }.items():
         style = f"getComputedStyle(document.querySelector('{selector}')).fontFamily"
         assert family in tab.evaluate(style).split(",")[0]
 

@@ -48,7 +48,8 @@ NARROW = r"""() => {
   const width = document.documentElement.clientWidth;
   const article = document.querySelector("article") ?? document.querySelector("main");
   const visible = (one) => one.checkVisibility() && one.getClientRects().length;
-  const boxes = "pre, .drawing, mjx-container:is([display], .wide), .pst-scrollable-table-container";
+  const boxes =
+    "pre, .drawing, mjx-container:is([display], .wide), .pst-scrollable-table-container";
   for (const box of article.querySelectorAll(boxes)) {
     if (!visible(box) || box.scrollWidth <= box.clientWidth + 1) continue;
     const { overflowX, backgroundImage } = getComputedStyle(box);
@@ -62,16 +63,19 @@ NARROW = r"""() => {
   }
   for (const image of article.querySelectorAll("figure .drawing img")) {
     const least = parseFloat(getComputedStyle(image.parentElement).getPropertyValue("--least"));
-    if (visible(image) && image.getBoundingClientRect().width < least - 1) missed.push(`small words: ${image.alt}`);
+    const drawn = image.getBoundingClientRect().width;
+    if (visible(image) && drawn < least - 1) missed.push(`small words: ${image.alt}`);
   }
   for (const formula of article.querySelectorAll("mjx-container:not([display])")) {
     const text = formula.parentElement.nextSibling;
-    if (text?.nodeType !== Node.TEXT_NODE || !/^[,.;:)]/.test(text.data) || !visible(formula)) continue;
+    const marked = text?.nodeType === Node.TEXT_NODE && /^[,.;:)]/.test(text.data);
+    if (!marked || !visible(formula)) continue;
     const range = document.createRange();
     range.setStart(text, 0);
     range.setEnd(text, 1);
     const mark = range.getBoundingClientRect();
-    if (mark.top > formula.getBoundingClientRect().bottom) missed.push(`begins a line: ${text.data.slice(0, 20)}`);
+    if (mark.top > formula.getBoundingClientRect().bottom)
+      missed.push(`begins a line: ${text.data.slice(0, 20)}`);
   }
   return [...new Set(missed)];
 }"""
@@ -81,7 +85,8 @@ FIGURES = """async (theme) => {
   const wrong = [];
   for (const box of document.querySelectorAll("article .drawing")) {
     const shown = [...box.children].filter((image) => getComputedStyle(image).display !== "none");
-    if (shown.length !== 1 || !shown[0].classList.contains(`for-${theme}`)) wrong.push(shown[0]?.alt ?? "none");
+    const right = shown.length === 1 && shown[0].classList.contains(`for-${theme}`);
+    if (!right) wrong.push(shown[0]?.alt ?? "none");
     shown[0].loading = "eager";
     await shown[0].decode().catch(() => wrong.push(`not drawn: ${shown[0].alt}`));
   }
@@ -142,7 +147,7 @@ def look_at(browser, url: str) -> Visit:
     seen.measure = page.evaluate(MEASURE)
 
     opened = "one => one.matches('details[open]')"
-    for number, fold in enumerate(page.query_selector_all("details.admonition")):
+    for number, fold in enumerate(page.query_selector_all("details:is(.admonition, .proof)")):
         seen.folds_open += not fold.evaluate("one => one.matches('details:not([open])')")
         title = fold.query_selector("summary")
         if number % 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -94,15 +95,18 @@ class FillFirstPage(SphinxPostTransform):
             place.parent.replace(place, nodes.bullet_list("", *cards, classes=["chapters"]))
 
 
-def fold_sidebar(app: Sphinx, problem: Exception | None) -> None:
-    """The first page has all links that the sidebar has: it starts without one, wide."""
-    path = Path(app.outdir, f"{PAGE}.html")
+def finish(app: Sphinx, problem: Exception | None) -> None:
+    """Fold the first page's sidebar, and name the book once in its title.
+
+    The page has all links that the sidebar has, and is wide without it.
+    """
     if problem is None:
+        path, book = Path(app.outdir, f"{PAGE}.html"), app.config.html_title
         page = path.read_text(encoding="utf-8")
-        folded = page.replace(
-            'class="bd-sidebar-primary', 'class="pst-sidebar-hidden bd-sidebar-primary', 1
-        )
-        path.write_text(folded, encoding="utf-8")
+        sidebar = 'class="bd-sidebar-primary'
+        page = page.replace(sidebar, 'class="pst-sidebar-hidden bd-sidebar-primary', 1)
+        page = re.sub(r"<title>.*?</title>", f"<title>{book}</title>", page, count=1, flags=re.S)
+        path.write_text(page, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
@@ -111,4 +115,4 @@ def setup(app: Sphinx) -> None:
     app.add_node(hero_part)
     app.add_node(chapter_cards)
     app.add_post_transform(FillFirstPage)
-    app.connect("build-finished", fold_sidebar)
+    app.connect("build-finished", finish)

@@ -31,15 +31,17 @@ def depart_details(self: HTML5Translator, node: details) -> None:
 
 
 def visit_summary(self: HTML5Translator, node: summary) -> None:
-    self.body.append(self.starttag(node, "summary", "", CLASS="admonition-title"))
+    self.body.append(self.starttag(node, "summary", ""))
 
 
 def depart_summary(self: HTML5Translator, node: summary) -> None:
     self.body.append("</summary>\n")
 
 
-def fold(kind: str, title: list[nodes.Node], body: list[nodes.Node], ids: list[str]) -> details:
-    return details("", summary("", "", *title), *body, ids=ids, classes=["admonition", kind])
+def box(kind: str, title: list[nodes.Node], body: list[nodes.Node], ids: list[str]) -> details:
+    """A fold that looks like the theme's boxes."""
+    heading = summary("", "", *title, classes=["admonition-title"])
+    return details("", heading, *body, ids=ids, classes=["admonition", kind])
 
 
 class FoldSolutions(SphinxPostTransform):
@@ -61,11 +63,11 @@ class FoldSolutions(SphinxPostTransform):
             for part in title.children:  # without its link: a click on the summary opens it
                 heading += part.children if isinstance(part, nodes.reference) else [part]
             solution.parent.replace(
-                solution, fold("solution", heading, body.children, solution["ids"])
+                solution, box("solution", heading, body.children, solution["ids"])
             )
         for hint in list(self.document.findall(nodes.hint)):
             if "dropdown" in hint["classes"]:
-                closed = fold("tip", [nodes.Text("Hint")], hint.children, hint["ids"])
+                closed = box("tip", [nodes.Text("Hint")], hint.children, hint["ids"])
                 hint.parent.replace(hint, closed)
 
 
@@ -93,7 +95,8 @@ class FoldProofs(SphinxPostTransform):
             if count:
                 what = "an assertion" if count == 1 else f"{count} assertions"
                 cell.children = []
-                cell += fold("proof", [nodes.Text(f"Show the proof: {what}")], inputs, [])
+                heading = summary("", f"Show the proof: {what}")
+                cell += details("", heading, *inputs, classes=["proof"])
 
 
 def setup(app: Sphinx) -> None:
