@@ -150,18 +150,30 @@ def test_assertions_are_counted_where_there_is_nothing_else():
     assert folds.assertions("") == 0
 
 
-def test_punctuation_stays_with_its_formula():
-    formula, code = nodes.math("", "x"), nodes.literal("", "a" * 21)
-    line = nodes.paragraph("", "", nodes.Text("see ("), formula, nodes.Text("), then "), code)
-    line += nodes.Text(", and")
+def together(*parts: nodes.Node) -> tuple[str, list[str]]:
+    """A line as ``KeepTogether`` leaves it, and the pieces of it that no end of a line parts."""
+    line = nodes.paragraph("", "", *parts)
     document = nodes.document(None, None)
     document += line
     transform = typesetting.KeepTogether.__new__(typesetting.KeepTogether)
     transform.document = document
     transform.run()
-    (together,) = line.findall(lambda one: "together" in getattr(one, "attributes", {}).get("classes", []))
-    assert together.astext() == "(x),"
-    assert line.astext() == f"see (x), then {code.astext()}, and"
+    return line.astext(), [
+        one.astext() for one in line.findall(nodes.inline) if "together" in one["classes"]
+    ]
+
+
+def test_punctuation_stays_with_its_formula():
+    long = nodes.literal("", "a" * 21)
+    parts = nodes.Text("see ("), nodes.math("", "x"), nodes.Text("), then "), long
+    line, kept = together(*parts, nodes.Text(", and"))
+    assert kept == ["(x),"]
+    assert line == f"see (x), then {long.astext()}, and"
+
+
+def test_punctuation_is_taken_from_beside_its_formula_where_the_same_words_stand_twice():
+    parts = nodes.strong("", "S"), nodes.Text(", ("), nodes.math("", "a"), nodes.Text(", (")
+    assert together(*parts, nodes.math("", "b")) == ("S, (a, (b", ["(a,", "(b"])
 
 
 def notebook(tmp_path, **changes) -> Path:
