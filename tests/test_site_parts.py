@@ -89,6 +89,26 @@ def test_an_unlisted_color_is_named(tmp_path):
         figures.darkened(svg)
 
 
+@pytest.mark.parametrize(
+    "paint",
+    ['fill="red"', 'style="fill:red"', 'stroke="#fff"', 'style="fill: rgb(0 0 0)"', "fill='#12345678'"],
+)
+def test_a_color_is_found_however_it_is_written(paint):
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><g fill="none"><path {paint}/></g></svg>'
+    (found,) = figures.unlisted(svg)
+    assert found in paint
+
+
+def test_black_is_found_though_matplotlib_does_not_write_it(tmp_path):
+    for draw in (
+        lambda figure, axes: axes.set_title("words", color="black"),
+        lambda figure, axes: axes.bar([0, 1], [1, 2], color="black"),
+    ):
+        assert figures.unlisted(drawn(tmp_path, draw)) == {"black, unsaid"}
+    crosses = drawn(tmp_path, lambda figure, axes: axes.plot([0, 1], marker="x"))
+    assert not figures.unlisted(crosses)  # a cross has no area that could be black
+
+
 def test_darkening_swaps_the_colors_and_nothing_else(tmp_path):
     svg = drawn(tmp_path, lambda figure, axes: axes.plot([0, 1], color=plots.BLUE))
     dark = figures.darkened(svg)
@@ -237,6 +257,11 @@ def test_a_preview_has_no_links_no_names_and_no_solution():
         "html.parser",
     )
     assert previews.copy_of(soup.dt) == "<dd>what it is</dd>"
+
+
+def test_a_page_shows_the_same_kinds_of_things_as_are_carried_to_it():
+    script = (ROOT / "book/_static/book.js").read_text(encoding="utf-8")
+    assert f'const SHOWN = "{previews.SHOWN}";' in script
 
 
 def test_first_page_comes_before_the_figures_are_drawn_twice():
