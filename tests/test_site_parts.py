@@ -89,6 +89,32 @@ def test_an_unlisted_color_is_named(tmp_path):
         figures.darkened(svg)
 
 
+@pytest.mark.parametrize(
+    "paint",
+    [
+        'fill="red"',
+        'style="fill:red"',
+        'stroke="#fff"',
+        'style="fill: rgb(0 0 0)"',
+        "fill='#12345678'",
+    ],
+)
+def test_a_color_is_found_however_it_is_written(paint):
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><g fill="none"><path {paint}/></g></svg>'
+    (found,) = figures.unlisted(svg)
+    assert found in paint
+
+
+def test_black_is_found_though_matplotlib_does_not_write_it(tmp_path):
+    for draw in (
+        lambda figure, axes: axes.set_title("words", color="black"),
+        lambda figure, axes: axes.bar([0, 1], [1, 2], color="black"),
+    ):
+        assert figures.unlisted(drawn(tmp_path, draw)) == {"black, unsaid"}
+    crosses = drawn(tmp_path, lambda figure, axes: axes.plot([0, 1], marker="x"))
+    assert not figures.unlisted(crosses)  # a cross has no area that could be black
+
+
 def test_darkening_swaps_the_colors_and_nothing_else(tmp_path):
     svg = drawn(tmp_path, lambda figure, axes: axes.plot([0, 1], color=plots.BLUE))
     dark = figures.darkened(svg)
@@ -150,20 +176,30 @@ def test_assertions_are_counted_where_there_is_nothing_else():
     assert folds.assertions("") == 0
 
 
-def test_punctuation_stays_with_its_formula():
-    formula, code = nodes.math("", "x"), nodes.literal("", "a" * 21)
-    line = nodes.paragraph("", "", nodes.Text("see ("), formula, nodes.Text("), then "), code)
-    line += nodes.Text(", and")
+def together(*parts: nodes.Node) -> tuple[str, list[str]]:
+    """A line as ``KeepTogether`` leaves it, and the pieces of it that no end of a line parts."""
+    line = nodes.paragraph("", "", *parts)
     document = nodes.document(None, None)
     document += line
     transform = typesetting.KeepTogether.__new__(typesetting.KeepTogether)
     transform.document = document
     transform.run()
-    (together,) = line.findall(
-        lambda one: "together" in getattr(one, "attributes", {}).get("classes", [])
-    )
-    assert together.astext() == "(x),"
-    assert line.astext() == f"see (x), then {code.astext()}, and"
+    return line.astext(), [
+        one.astext() for one in line.findall(nodes.inline) if "together" in one["classes"]
+    ]
+
+
+def test_punctuation_stays_with_its_formula():
+    long = nodes.literal("", "a" * 21)
+    parts = nodes.Text("see ("), nodes.math("", "x"), nodes.Text("), then "), long
+    line, kept = together(*parts, nodes.Text(", and"))
+    assert kept == ["(x),"]
+    assert line == f"see (x), then {long.astext()}, and"
+
+
+def test_punctuation_is_taken_from_beside_its_formula_where_the_same_words_stand_twice():
+    parts = nodes.strong("", "S"), nodes.Text(", ("), nodes.math("", "a"), nodes.Text(", (")
+    assert together(*parts, nodes.math("", "b")) == ("S, (a, (b", ["(a,", "(b"])
 
 
 def notebook(tmp_path, **changes) -> Path:
@@ -227,6 +263,11 @@ def test_a_preview_has_no_links_no_names_and_no_solution():
         "html.parser",
     )
     assert previews.copy_of(soup.dt) == "<dd>what it is</dd>"
+
+
+def test_a_page_shows_the_same_kinds_of_things_as_are_carried_to_it():
+    script = (ROOT / "book/_static/book.js").read_text(encoding="utf-8")
+    assert f'const SHOWN = "{previews.SHOWN}";' in script
 
 
 def test_first_page_comes_before_the_figures_are_drawn_twice():

@@ -315,7 +315,7 @@ def test_previews_come_with_the_keyboard_and_not_for_what_is_in_view(site: Path,
     tab.wait_for_selector("#preview:not([hidden])")
     tab.keyboard.press("Tab")
     assert far.get_attribute("aria-describedby") is None
-    near = "const e = document.querySelector('article a.internal[href^=\"#equation-\"]'); e.id = 'near';"
+    near = "const e = document.querySelector('article a.internal[href*=equation]'); e.id = 'near';"
     tab.set_viewport_size({"width": 1280, "height": 6000})
     tab.evaluate(f"() => {{ {near} e.scrollIntoView({{block: 'center'}}) }}")
     seen = "document.getElementById(document.querySelector('#near').hash.slice(1))"

@@ -43,8 +43,12 @@ _warm = plots.ramp(DARK[plots.PURPLE], DARK[plots.VERMILION], 5)
 _ramp = plots.ramp(DARK[plots.BLUE], DARK[plots.PURPLE], 5) + _warm[1:]
 DARK |= dict(zip(plots.RAMP, _ramp, strict=True))
 
-COLOR = re.compile(r"#[0-9A-Fa-f]{6}\b|#[0-9A-Fa-f]{3}\b(?=[;\"'} ])|(?<=fill: )[a-z]+(?=[;\"])")
-NO_COLOR = {"none"}
+# What SVG paints with, as attribute or as style, whichever way it is written: `red`, `rgb(0 0 0)`.
+PAINT = re.compile(
+    r"(?<![\w-])(?:fill|stroke|(?:stop-|flood-|lighting-)?color)(?:\s*:|=[\"'])\s*([^;\"'}>]+)"
+)
+COLOR = re.compile(r"#[0-9A-Fa-f]{6}\b")
+NO_COLOR = re.compile(r"none|inherit|url\(.*\)")
 SMALLEST = 9.0  # pixels: the smallest that a figure's words may become on a narrow screen
 PIXELS = 4 / 3  # of CSS in one point
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,7 +64,39 @@ GROUND = re.compile(
 
 def unlisted(svg: str) -> set[str]:
     """The colors of ``svg`` that have no counterpart on dark pages."""
-    return {color for color in COLOR.findall(svg) if color.upper() not in DARK} - NO_COLOR
+    paints = {paint.strip() for paint in PAINT.findall(svg)} | set(COLOR.findall(svg))
+    others = {one for one in paints if one.upper() not in DARK and not NO_COLOR.fullmatch(one)}
+    return others | ({"black, unsaid"} if left_black(svg) else set())
+
+
+def left_black(svg: str) -> bool:
+    """Whether anything has no color of its own: it is black, which matplotlib does not write."""
+    root = ET.fromstring(svg)
+    if any("fill" in (style.text or "") for style in root.iter(f"{SVG}style")):
+        return False  # colors by class, as in a picture not of matplotlib's
+    named = {one.get("id"): one for one in root.iter() if one.get("id")}
+
+    def filled(one: ET.Element) -> bool:
+        said = re.search(r"fill:|fill-opacity: 0(?!\.)", one.get("style", ""))  # a hollow marker
+        return said is not None or one.get("fill") is not None
+
+    def has_area(one: ET.Element) -> bool:
+        """A line from here to there has none."""
+        parts = one.get("d", "").split("M")
+        return one.tag != f"{SVG}path" or any(len(re.findall(r"-?[\d.]+", p)) > 4 for p in parts)
+
+    def black(one: ET.Element) -> bool:
+        if one.tag in {f"{SVG}{name}" for name in ("defs", "clipPath", "metadata")} or filled(one):
+            return False
+        if one.tag == f"{SVG}use":
+            shape = named[one.get(f"{{{XLINK}}}href", "#")[1:]]
+            return not filled(shape) and has_area(shape)
+        shapes = {
+            f"{SVG}{name}" for name in ("path", "rect", "circle", "ellipse", "polygon", "text")
+        }
+        return (one.tag in shapes and has_area(one)) or any(black(child) for child in one)
+
+    return black(root)
 
 
 def darkened(svg: str) -> str:

@@ -17,7 +17,7 @@ from bs4 import BeautifulSoup, Tag
 from sphinx.application import Sphinx
 
 # Which elements are shown, whole or in part: book.js has the same list.
-SHOWN = "div.math, div.math-wrapper, figure, table, div.exercise, dt, ul.references > li"
+SHOWN = "div.math, figure, table, div.exercise, dt, ul.references > li"
 
 
 def article(path: Path) -> Tag:

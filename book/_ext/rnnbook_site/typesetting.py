@@ -48,7 +48,7 @@ def split(parent: nodes.Element, place: int, mark: re.Pattern[str], *, keep_end:
     if found is None:
         return []
     rest = str(text)[found.end() :] if keep_end else str(text)[: found.start()]
-    parent.replace(text, nodes.Text(rest))
+    parent[place] = nodes.Text(rest)  # by place: the same words may stand elsewhere in the line
     return [nodes.Text(found.group())]
 
 
