@@ -14,7 +14,8 @@ import pytest
 from optional import optional
 
 plots = optional("rnnbook.plots")
-pytest.importorskip("sphinx_exercise", reason="the site is made with Sphinx")
+for package in ("sphinx_exercise", "bs4", "matplotlib"):
+    pytest.importorskip(package, reason="the site is made with Sphinx from figures of matplotlib")
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))

@@ -159,9 +159,10 @@ def crop(svg: str, part: int) -> str:
     for parent, child in dropped:
         parent.remove(child)
     used = {use.get(f"{{{XLINK}}}href", "")[1:] for use in axes.iter(f"{SVG}use")}
+    kept = ET.SubElement(root, f"{SVG}defs")
     for _, child in dropped:  # a marker is defined where it is first used
         shapes = [one for defs in child.iter(f"{SVG}defs") for one in defs]
-        root.extend(one for one in shapes if one.get("id") in used)
+        kept.extend(one for one in shapes if one.get("id") in used)
     for drawn in root.iter():
         if drawn.tag in {f"{SVG}path", f"{SVG}use"}:
             drawn.set("vector-effect", "non-scaling-stroke")
