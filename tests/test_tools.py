@@ -367,11 +367,24 @@ def build_pages(house: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=house, capture_output=True, text=True, encoding="utf-8")
 
 
+SQUARE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72" width="72pt" height="72pt">'
+    '<path d="M 0 0 L 72 72" style="fill: none; stroke: #0072b2"/></svg>'
+)
+
+
 def test_failed_build_leaves_the_last_good_pages(house):
     for folder in ("tools", "book/_ext"):
         shutil.copytree(ROOT / folder, house / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "rnnbook/reach.py", house / "rnnbook")
-    first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One\n\nFine.")])
+    for module in ("__init__", "reach", "extras", "checks", "plots"):
+        shutil.copy(ROOT / f"rnnbook/{module}.py", house / "rnnbook")
+    head = "# One\n\n**Reading** takes about 5 minutes."
+    figure = nbformat.v4.new_code_cell(metadata={"mystnb": {"figure": {"name": "fig-one"}}})
+    drawn = {"image/svg+xml": SQUARE}
+    figure.outputs = [nbformat.v4.new_output("display_data", drawn)]
+    first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(head), figure])
+    first.metadata.card = {"question": "Why?", "figure": "fig-one"}
+    first.metadata.rnnbook = {"fingerprint": "none", "seconds": 1, "peak_mb": 100}
     nbformat.write(first, house / "notebooks/one.ipynb")
     done = build_pages(house)
     assert done.returncode == 0, done.stderr
@@ -381,7 +394,7 @@ def test_failed_build_leaves_the_last_good_pages(house):
     assert "Nothing has changed" in build_pages(house).stdout
 
     good = page.read_bytes()
-    first.cells[0].source = "# One\n\n{ref}`nowhere`, {py:func}`rnnbook.nothing`"
+    first.cells[0].source = f"{head}\n\n{{ref}}`nowhere`, {{py:func}}`rnnbook.nothing`"
     nbformat.write(first, house / "notebooks/one.ipynb")
     failed = build_pages(house)
     assert failed.returncode == 1

@@ -100,8 +100,8 @@ def finish(app: Sphinx, problem: Exception | None) -> None:
 
     The page has all links that the sidebar has, and is wide without it.
     """
-    if problem is None:
-        path, book = Path(app.outdir, f"{PAGE}.html"), app.config.html_title
+    path, book = Path(app.outdir, f"{PAGE}.html"), app.config.html_title
+    if problem is None and path.exists():
         page = path.read_text(encoding="utf-8")
         sidebar = 'class="bd-sidebar-primary'
         page = page.replace(sidebar, 'class="pst-sidebar-hidden bd-sidebar-primary', 1)
