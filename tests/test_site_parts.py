@@ -170,6 +170,16 @@ def test_a_crop_keeps_one_axes_and_no_words(tmp_path):
         figures.crop(svg, 3)
 
 
+def test_a_crop_draws_no_marker_that_it_only_keeps_for_others(tmp_path):
+    def draw(figure, axes):
+        for ax in axes:  # the second uses the marker that the first defined
+            ax.plot([0, 1, 0], color=plots.BLUE, marker="o")
+
+    root = ET.fromstring(figures.crop(drawn(tmp_path, draw, ncols=2), 2))
+    assert {one.tag.removeprefix(SVG) for one in root} == {"defs", "g"}
+    assert len(list(root.iter(f"{SVG}use"))) == 3
+
+
 def test_assertions_are_counted_where_there_is_nothing_else():
     assert folds.assertions("assert a\n# why\nassert b, 'because'") == 2
     assert folds.assertions("x = 1\nassert x") == 0

