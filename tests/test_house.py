@@ -7,8 +7,6 @@ import re
 
 import pytest
 
-pytest.importorskip("matplotlib", reason="the picture has the colors of the figures")
-
 from tools import architecture
 from tools.architecture import ROOT, below, draw, floors, layout, reduced, rooms
 

@@ -19,6 +19,7 @@ import rnnbook
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CITED = "book/references.md"
 EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTION = {
     "sklearn": "scikit-learn",
@@ -86,7 +87,7 @@ def test_extras_are_listed_where_they_are_looked_for():
 def test_the_address_of_the_repository_is_one():
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     address = re.search(r"^repository:\n +url: (\S+)$", config, re.MULTILINE)[1]
-    for name in ("README.md", PROJECT["readme"], "pyproject.toml", "CITATION.cff"):
+    for name in ("README.md", PROJECT["readme"], "pyproject.toml", "CITATION.cff", CITED):
         found = re.findall(r"https://github\.com/\w+/[\w.-]+", (ROOT / name).read_text("utf-8"))
         assert set(found) == {address}, name
 
@@ -133,3 +134,9 @@ def test_what_is_shipped(tmp_path):
     assert {name.partition("/")[0].partition("-")[0] for name in shipped} == {"rnnbook"}
     with tarfile.open(sdist) as file:
         assert not [name for name in file.getnames() if "/tests" in name]
+
+
+def test_the_book_is_cited_with_its_version():
+    for name in (CITED, "CITATION.cff"):
+        said = re.findall(r"(?<!-)[Vv]ersion:? (\d[\d.]*\d)", (ROOT / name).read_text("utf-8"))
+        assert set(said) == {PROJECT["version"]}, name

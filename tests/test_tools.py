@@ -406,6 +406,12 @@ def test_failed_build_leaves_the_last_good_pages(house):
     assert page.read_bytes() == good
     assert [path.name for path in (house / "_build").iterdir()] == ["html"]
 
+    del first.metadata["card"]
+    nbformat.write(first, house / "notebooks/one.ipynb")
+    said = build_pages(house).stderr.strip().splitlines()
+    assert said[0] == "one.ipynb has no `card:` in its head, with a question and a figure."
+    assert len(said) == 2  # and that the book was not built: no traceback
+
 
 @pytest.mark.parametrize(
     ("path", "matters"),

@@ -9,25 +9,17 @@ import ast
 from itertools import pairwise
 from pathlib import Path
 
-from rnnbook import plots
 from rnnbook.reach import imports
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = Path("book/images/house.svg")
 LETTER, PAD, GAP, HEIGHT, FLOOR, MARGIN = 7.0, 9.0, 9.0, 26.0, 70.0, 4.0
-STYLE = (
-    "text{font:12px ui-monospace,Menlo,Consolas,monospace;text-anchor:middle;fill:INK}"
-    "rect{stroke:INK;rx:5}.folder{fill:FOLDER;stroke-width:1.6}.file{fill:FILE}"
-    ".paper{fill:PAPER;stroke:none}path{fill:none;stroke:INK}marker path{fill:INK;stroke:none}"
+STYLE = (  # in colors of rnnbook.plots, which have counterparts on dark pages
+    "text{font:12px ui-monospace,Menlo,Consolas,monospace;text-anchor:middle;fill:#222222}"
+    "rect{stroke:#222222;rx:5}.folder{fill:#D6ECFA;stroke-width:1.6}.file{fill:#F2F2F2}"
+    ".paper{fill:#FFFFFF;stroke:none}path{fill:none;stroke:#222222}"
+    "marker path{fill:#222222;stroke:none}"
 )
-COLORS = {
-    "INK": plots.BLACK,
-    "FOLDER": plots.ROLES["input"],
-    "FILE": plots.ROLES["plain"],
-    "PAPER": plots.PAPER,
-}
-for _name, _color in COLORS.items():
-    STYLE = STYLE.replace(_name, _color)
 
 Graph = dict[str, set[str]]
 

@@ -96,6 +96,8 @@ def main() -> None:
         new = Path(folder) / "_build" / "html"
         if status != 0 or not (new / "index.html").exists():
             problems = [line for line in said if re.search(r"WARNING|ERROR|Error", line)]
+            ours = [line.partition("ExtensionError: ")[2] for line in problems]
+            problems = [line for line in ours if line] or problems  # without their traceback
             print("\n" + "\n".join(problems or said[-20:]), file=sys.stderr)
             kept = "; the last good pages stay in _build/html" if OUTPUT.exists() else ""
             sys.exit(f"The book was not built: mend what is listed above{kept}.")

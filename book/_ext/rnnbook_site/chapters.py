@@ -53,7 +53,7 @@ def read(path: Path) -> Chapter:
         if not there:
             raise ValueError(f"{path.name} has no {what}")
     return Chapter(
-        title=next(re.search(r"^# (.*)", text, re.M)[1] for text in prose if "# " in text),
+        title=re.search(r"^# (.*)", "\n".join(prose), re.M)[1],
         question=card["question"],
         figure=card["figure"],
         part=card.get("axes", 1),

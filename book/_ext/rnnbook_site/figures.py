@@ -55,8 +55,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "http://www.w3.org/1999/xlink"
 ET.register_namespace("", SVG.strip("{}"))
 ET.register_namespace("xlink", XLINK)
-
-
 GROUND = re.compile(
     r'(<g id="(?:figure_1|axes_\d+)">\s*<g id="patch_\d+">\s*<path d="[^"]*" style=")fill: #ffffff'
 )
@@ -201,13 +199,13 @@ def stored(app: Sphinx, name: str, svg: str) -> str:
     return Path(os.path.relpath(path, app.srcdir)).as_posix()
 
 
-def pair(app: Sphinx, docname: str, svg: str, uri: str, alt: str) -> drawing:
+def pair(app: Sphinx, docname: str, svg: str, stem: str, alt: str) -> drawing:
     """A picture and its dark counterpart in one wrapper.
 
     Raises:
         ValueError: for a color that is not one of rnnbook.plots.
     """
-    stem, bare = Path(uri).stem, transparent(svg)
+    bare = transparent(svg)
     light = stored(app, f"{stem}.svg", bare)
     dark = stored(app, f"{stem}-dark.svg", darkened(bare))
     width, height = size(svg)
@@ -236,10 +234,11 @@ class DrawTwice(SphinxPostTransform):
         for image in list(self.document.findall(nodes.image)):
             if not image["uri"].endswith(".svg") or isinstance(image.parent, drawing):
                 continue
-            uri, alt = image["uri"], image.get("alt", "")
-            svg = Path(self.app.srcdir, uri).read_text(encoding="utf-8")
+            path, alt = Path(self.app.srcdir, image["uri"]), image.get("alt", "")
+            svg = path.read_text(encoding="utf-8")
             try:
-                image.parent.replace(image, pair(self.app, self.env.docname, svg, uri, alt))
+                both = pair(self.app, self.env.docname, svg, path.stem, alt)
+                image.parent.replace(image, both)
             except ValueError as error:
                 raise ExtensionError(f"{self.env.docname}: {alt[:60]!r}: {error}.") from None
 

@@ -13,7 +13,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 from .chapters import Chapter, chapter_of, stored_figure
-from .figures import crop, pair, stored
+from .figures import crop, pair
 
 PAGE = "book/index"
 
@@ -50,8 +50,7 @@ class ChapterCards(SphinxDirective):
 def picture(app: Sphinx, name: str, svg: str, part: int, alt: str) -> nodes.Element:
     """One axes of a figure, light and dark."""
     try:
-        cut = crop(svg, part)
-        return pair(app, PAGE, cut, stored(app, f"{name}.svg", cut), alt)
+        return pair(app, PAGE, crop(svg, part), name, alt)
     except ValueError as error:
         raise ExtensionError(f"{name}: {error}.") from None
 

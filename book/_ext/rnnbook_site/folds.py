@@ -67,7 +67,7 @@ class FoldSolutions(SphinxPostTransform):
             )
         for hint in list(self.document.findall(nodes.hint)):
             if "dropdown" in hint["classes"]:
-                closed = box("tip", [nodes.Text("Hint")], hint.children, hint["ids"])
+                closed = box("hint", [nodes.Text("Hint")], hint.children, hint["ids"])
                 hint.parent.replace(hint, closed)
 
 

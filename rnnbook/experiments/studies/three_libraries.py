@@ -85,7 +85,7 @@ def train_keras(data, start, batches, *, eps=EPSILON, dtype="float64"):
         [keras.Input((10, 1)), keras.layers.LSTM(HIDDEN), keras.layers.Dense(1)]
     )
     rnn, head = model.layers
-    layer = {n[4:]: w for n, w in start.items() if n.startswith("rnn.")}
+    layer = {n.removeprefix("rnn."): w for n, w in start.items() if "rnn." in n}
     rnn.set_weights(to_keras(layer, "LSTM")[0])  # transposed; two biases become one
     head.set_weights([start["head.weight"].T, start["head.bias"]])
     adam = keras.optimizers.Adam(epsilon=eps)
