@@ -498,7 +498,7 @@ def test_hints_are_folded(site: Path) -> None:
         )
         hints = len(re.findall(r"\{hint\}\s*\n:class: dropdown", text))
         assert (site / f"{name}.html").read_text("utf-8").count(
-            '<details class="admonition tip"'
+            '<details class="admonition hint"'
         ) == hints
 
 
