@@ -1,11 +1,12 @@
 """Measure, or write what was measured into the README and the book.
 
-python -m benchmarks             measure everything (about ten minutes), store results.json,
-                                 then do all that stands below the next line
+python -m benchmarks             measure everything (about a quarter of an hour), store it in
+                                 results.json, then do all that stands below the next line
+python -m benchmarks newton ...  the same for the tables that are named; the others stay
 python -m benchmarks --quick     the small sizes, a few rounds: shows that it runs, stores nothing
 
 python -m benchmarks --readme    write the table of README.md from results.json
-python -m benchmarks --page      write the tables of book/benchmarks.md from results.json
+python -m benchmarks --page      write the tables of the book's pages from results.json
 python -m benchmarks --plot      draw book/images/benchmarks.svg from results.json
 python -m benchmarks --renew     if the code has changed: race a few again (a minute); where these
                                  come out as stored, the measurements are tied to the new code
@@ -14,6 +15,7 @@ python -m benchmarks --renew     if the code has changed: race a few again (a mi
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,48 +41,92 @@ AGAIN = [(kind, layers.SIZES[number]) for kind in ("LSTM", "GRU") for number in 
 FACTOR = 1.3
 
 
-def measure(*, quick: bool = False) -> dict:
-    """All measurements; ``quick`` takes only the first sizes of each, and two rounds."""
-    first = slice(2 if quick else None)
-    much, little = (
-        {"seconds": 0 if quick else seconds, "rounds": 2 if quick else 5} for seconds in (3, 0.5)
-    )
-    jobs = []
-    several = torch.get_num_threads()  # as many as there are cores, or as the environment says
-    for number in sorted({1, several}):
-        jobs.append(("peak", number, partial(layers.peak, **much)))
-        jobs += [
-            ("layers", number, partial(layers.race, kind, size, names, **much))
-            for size in layers.SIZES[first]
-            for kind, names in layers.RACES.items()
-        ]
-    jobs += [
-        ("ladder", 1, partial(layers.race, kind, size, list(RUNGS), **much))
-        for kind in layers.KINDS
-        for size in layers.SIZES[first]
-    ]
-    jobs += [
-        ("scan", 1, partial(scans.scan_race, library, steps, width, **little))
-        for library in scans.LIBRARIES
-        for width in scans.WIDTHS
-        for steps in scans.STEPS[first]
-    ]
-    jobs += [
-        ("cost", 1, partial(layers.cost, kind, varied, size, **little))
-        for kind in layers.KINDS
-        for varied, sizes in layers.COSTS.items()
-        for size in sizes[first]
-    ]
+Jobs = list[tuple[int, Callable[[], dict]]]  # threads, and what measures one row
 
+
+def measure(names: Iterable[str], *, quick: bool = False) -> dict:
+    """The tables that are named, and where and when they were measured; ``quick`` takes only the
+    first sizes of each, and two rounds.
+    """
+    several = torch.get_num_threads()  # as many as there are cores, or as the environment says
+    jobs = {name: TABLES[name](several, quick) for name in names}
     today = datetime.now(UTC).date().isoformat()
-    results = {"date": today, **environment(), "blas": blas(), "threads": several, "code": code()}
-    bar = progress_bar(len(jobs), unit="measurement")
-    for table, number, job in jobs:
-        with threads(number):
-            results.setdefault(table, []).append(job())
-        bar.update()
+    results = {**environment(), "blas": blas(), "threads": several}
+    results |= {"dates": dict.fromkeys(jobs, today), "code": code()}
+    bar = progress_bar(sum(map(len, jobs.values())), unit="measurement")
+    for name, each in jobs.items():
+        results[name] = []
+        for number, job in each:
+            with threads(number):
+                results[name].append(job())
+            bar.update()
     bar.close()
     return results
+
+
+def of_layers(several: int, quick: bool) -> Jobs:
+    return [
+        (number, partial(layers.race, kind, size, names, **much(quick)))
+        for number in sorted({1, several})
+        for size in layers.SIZES[first(quick)]
+        for kind, names in layers.RACES.items()
+    ]
+
+
+def of_ladder(several: int, quick: bool) -> Jobs:
+    return [
+        (1, partial(layers.race, kind, size, list(RUNGS), **much(quick)))
+        for kind in layers.KINDS
+        for size in layers.SIZES[first(quick)]
+    ]
+
+
+def of_scan(several: int, quick: bool) -> Jobs:
+    return [
+        (1, partial(scans.scan_race, library, steps, width, **little(quick)))
+        for library in scans.LIBRARIES
+        for width in scans.WIDTHS
+        for steps in scans.STEPS[first(quick)]
+    ]
+
+
+def of_cost(several: int, quick: bool) -> Jobs:
+    return [
+        (1, partial(layers.cost, kind, varied, size, **little(quick)))
+        for kind in layers.KINDS
+        for varied, sizes in layers.COSTS.items()
+        for size in sizes[first(quick)]
+    ]
+
+
+def of_peak(several: int, quick: bool) -> Jobs:
+    return [(n, partial(layers.peak, **much(quick))) for n in sorted({1, several})]
+
+
+def of_calls(several: int, quick: bool) -> Jobs:
+    return [(1, partial(layers.calls, kind, **little(quick))) for kind in layers.KINDS]
+
+
+def first(quick: bool) -> slice:
+    return slice(2 if quick else None)
+
+
+def much(quick: bool) -> dict:
+    return {"seconds": 0 if quick else 3, "rounds": 2 if quick else 5}
+
+
+def little(quick: bool) -> dict:
+    return much(quick) | {"seconds": 0 if quick else 0.5}
+
+
+TABLES: dict[str, Callable[[int, bool], Jobs]] = {
+    "peak": of_peak,
+    "calls": of_calls,
+    "layers": of_layers,
+    "ladder": of_ladder,
+    "scan": of_scan,
+    "cost": of_cost,
+}
 
 
 def code() -> dict[str, str]:
@@ -139,18 +185,29 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    known = f"tables to measure, of {', '.join(TABLES)}; all without a name"
+    parser.add_argument("table", nargs="*", metavar="TABLE", help=known)
     for option in ("quick", "readme", "page", "plot", "renew"):
         parser.add_argument(f"--{option}", action="store_true")
     asked = parser.parse_args()
     everything = not (asked.readme or asked.page or asked.plot)
 
+    for name in asked.table:
+        if name not in TABLES:
+            parser.error(f"TABLE must be one of {', '.join(TABLES)}, got {name}.")
+
     if asked.renew:
         return renew(json.loads(RESULTS.read_text(encoding="utf-8")))
     if everything:
-        results = measure(quick=asked.quick)
-        print(report.console(results))
+        measured = measure(asked.table or TABLES, quick=asked.quick)
+        if not asked.table:
+            print(report.console(measured))
         if asked.quick:
             return 0
+        try:
+            results = joined(measured) if asked.table else measured
+        except ValueError as error:
+            parser.error(str(error))
         write_atomically(RESULTS, dumps(results).encode())
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     if asked.readme or everything:
@@ -162,6 +219,24 @@ def main() -> int:
 
         draw(results, FIGURE)
     return 0
+
+
+def joined(measured: dict) -> dict:
+    """Stored results with some tables measured anew.
+
+    Raises:
+        ValueError: where the others were measured on another machine, with other versions, or are
+            of other code.
+    """
+    stored = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for name in ("machine", "versions", "blas", "threads"):
+        if stored[name] != measured[name]:
+            raise ValueError(
+                f"the stored tables must have the same {name}, {measured[name]}, got "
+                f"{stored[name]}: measure all of them."
+            )
+    dates = stored["dates"] | measured["dates"]
+    return stored | measured | {"dates": {name: dates[name] for name in TABLES if name in dates}}
 
 
 def dumps(results: dict) -> str:

@@ -1,14 +1,16 @@
-"""The figure of the book's page on speed, drawn from the measurements."""
+"""The figures of speed: of the book's page, and of its chapter; drawn from the measurements."""
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.layers import KINDS
+from benchmarks.layers import KINDS, SIZES, microseconds, operations, rate, time_of_parts
 from rnnbook import plots
 
 LINES = {"NumPy odd-even": "-", "PyTorch odd-even": "--", "PyTorch log-space": ":"}
@@ -16,21 +18,73 @@ LINES = {"NumPy odd-even": "-", "PyTorch odd-even": "--", "PyTorch log-space": "
 
 def draw(results: dict, path: Path) -> None:
     """Three panels: the layers against ``torch.nn``, scans against the loop, shares of the peak."""
-    with mpl.rc_context():
-        plots.use_book_style()
-        figure, (race, scan, share) = plt.subplots(1, 3, figsize=(9.5, 3.8), width_ratios=[4, 3, 3])
+    with _stored(results, path):
+        _, (race, scan, share) = plt.subplots(1, 3, figsize=(9.5, 3.8), width_ratios=[4, 3, 3])
         _race(race, results)
         _scan(scan, results)
         _share(share, results)
+
+
+def draw_parts(results: dict, path: Path) -> None:
+    """Two panels: what the LSTM's time goes into, and what bounds its rate."""
+    with _stored(results, path):
+        _, (parts, bounds) = plt.subplots(1, 2, figsize=(7, 3.2), width_ratios=[4, 3])
+        _parts(parts, results)
+        _bounds(bounds, results)
+
+
+@contextmanager
+def _stored(results: dict, path: Path) -> Iterator[None]:
+    """Stores the figure that is drawn inside."""
+    with mpl.rc_context():
+        plots.use_book_style()
+        yield
         path.parent.mkdir(exist_ok=True)
         metadata = {"Date": None, "Creator": None, "Description": fingerprint(results)}
-        figure.savefig(path, metadata=metadata)
-        plt.close(figure)
+        plt.savefig(path, metadata=metadata)
+        plt.close()
 
 
 def fingerprint(results: dict) -> str:
     """What the figure carries, so that one drawn from other measurements is noticed."""
     return hashlib.sha256(json.dumps(results).encode()).hexdigest()
+
+
+def _parts(ax, results: dict) -> None:
+    colors = {"products": plots.BLUE, "calls": plots.VERMILION, "other": plots.SKY}
+    for number, size in enumerate(SIZES):
+        plain = sum(time_of_parts(results, size, "plain").values())
+        for form, at in (("plain", number - 0.2), ("fused", number + 0.2)):
+            below = 0.0
+            for name, ms in time_of_parts(results, size, form).items():
+                ax.bar(at, ms / plain, 0.34, bottom=below, color=colors[name])
+                below += ms / plain
+            ax.annotate(form[0], (at, below), ha="center", va="bottom", fontsize=9)
+    for name, color in colors.items():
+        ax.bar(0, 0, color=color, label=name)
+    ax.set_xticks(range(len(SIZES)), ["\n".join(map(str, size)) for size in SIZES])
+    ax.set(xlabel="batch, T, input, hidden (downwards)", ylabel="time / time of the plain layer")
+    ax.set(title="What the time goes into", ylim=(0, 1.3))
+    ax.legend(loc="upper center", ncols=3, fontsize=9)
+
+
+def _bounds(ax, results: dict) -> None:
+    """The rate against the work in a step: no step is faster than its calls, or than the peak."""
+    rows = [row for row in results["cost"] if row["kind"] == "LSTM" and row["varied"] == "hidden"]
+    work = np.array([operations("LSTM", row["size"]) / row["size"][1] for row in rows])
+    wide = np.geomspace(work.min() / 4, work.max() * 2, 50)
+    for name, color, marker in (
+        ("NumPy fused", plots.VERMILION, "o"),
+        ("torch.nn", plots.BLACK, "s"),
+    ):
+        roof = np.minimum(wide / microseconds(results, name) / 1e3, rate(results))
+        ax.plot(wide, roof, "--", color=color, linewidth=1, marker="")
+        steps = np.array([row["ms"][name] / row["size"][1] for row in rows])
+        ax.plot(work, work / steps / 1e6, marker, color=color, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="FLOP in a step", ylabel="GFLOP/s")
+    ax.set(title="What bounds the rate")
+    _plain(ax.yaxis)
+    ax.legend(loc="lower right", fontsize=9)
 
 
 def _race(ax, results: dict) -> None:

@@ -28,8 +28,11 @@ SIZES = [  # batch, steps, input, hidden
 COSTS = {
     "steps": [(32, steps, 16, 64) for steps in (25, 50, 100, 200, 400, 800)],
     "hidden": [(32, 50, 16, hidden) for hidden in (16, 32, 64, 128, 256, 512)],
+    "batch": [(batch, 8, 8, 32) for batch in (8, 32, 128, 512)],
 }
 PRODUCT = 1024  # rows and columns of the product that stands for the machine's peak
+COPIED = 2**26  # bytes of the array whose copy stands for its memory: more than caches hold
+SMALLEST = (1, 200, 1, 1)  # of a step with next to no arithmetic, what takes time is its calls
 
 Size = tuple[int, int, int, int]
 
@@ -117,35 +120,88 @@ def race(kind: str, size: Size, names: list[str], *, seconds: float, rounds: int
 
 
 def cost(kind: str, varied: str, size: Size, *, seconds: float, rounds: int) -> dict:
-    """What one kind costs at one size, and its share of the machine's peak.
-
-    Forward, the gradients of the inputs and those of the weights take one product each of the
-    weights ``(G H, D + H)`` with a column of every sequence and step, ``6 T B G H (D + H)``
-    operations in all. The share is their rate over the rate of a large product beside it.
+    """What one kind costs at one size, and its share of the machine's peak: the rate of its
+    multiplications and additions over that of a large product beside it.
     """
-    batch, steps, inputs, hidden = size
     with contestants(kind, size, ["torch.nn", "NumPy fused"]) as (samplers, _):
         with_product = samplers | {"product": partial(seconds_per_call, product())}
         times = take_turns(with_product, seconds=seconds, rounds=rounds)
-    operations = 6 * steps * batch * KINDS[kind] * hidden * (inputs + hidden)
+    work = operations(kind, size) / (2 * PRODUCT**3)
     return {
         "kind": kind,
         "varied": varied,
         "size": list(size),
         "ms": {name: milliseconds(times[name]) for name in samplers},
         "share": {
-            name: short(operations / (2 * PRODUCT**3) * np.median(times["product"] / times[name]))
-            for name in samplers
+            name: short(work * np.median(times["product"] / times[name])) for name in samplers
         },
     }
 
 
+def operations(kind: str, size: Size) -> int:
+    """Multiplications and additions in products, forward and backward: ``6 T B G H (D + H)``.
+
+    Forward, the gradients of the inputs and those of the weights take one product each of the
+    weights ``(G H, D + H)`` with a column of every sequence and step.
+    """
+    batch, steps, inputs, hidden = size
+    return 6 * steps * batch * KINDS[kind] * hidden * (inputs + hidden)
+
+
+def calls(kind: str, *, seconds: float, rounds: int) -> dict:
+    """Microseconds a step, forward and backward, of one sequence of one number, with one unit."""
+    with contestants(kind, SMALLEST, ["torch.nn", *OURS]) as (samplers, _):
+        times = take_turns(samplers, seconds=seconds, rounds=rounds)
+    steps = SMALLEST[1]
+    us = {name: short(1e6 * np.median(values) / steps) for name, values in times.items()}
+    return {"kind": kind, "size": list(SMALLEST), "us": us}
+
+
 def peak(*, seconds: float, rounds: int) -> dict:
-    """The rate of a large float32 product of NumPy's, in GFLOP/s."""
-    sampler = partial(seconds_per_call, product())
-    times = take_turns({"product": sampler}, seconds=seconds, rounds=rounds)
+    """The rate of a large float32 product of NumPy's, in GFLOP/s; that of a copy of a large array
+    in memory, bytes read and bytes written, in GB/s.
+    """
+    samplers = {
+        "product": partial(seconds_per_call, product()),
+        "copy": partial(seconds_per_call, copy()),
+    }
+    times = take_turns(samplers, seconds=seconds, rounds=rounds)
     rate = 2 * PRODUCT**3 / np.median(times["product"])
-    return {"threads": torch.get_num_threads(), "gflops": short(rate / 1e9)}
+    memory = 2 * COPIED / np.median(times["copy"])
+    return {
+        "threads": torch.get_num_threads(),
+        "gflops": short(rate / 1e9),
+        "gbytes": short(memory / 1e9),
+    }
+
+
+def time_of_parts(results: dict, size: tuple, form: str) -> dict[str, float]:
+    """Milliseconds of the NumPy LSTM, ``form`` "plain" or "fused", at one size, one thread.
+
+    products: at the rate of a large product; calls: what as many steps take where there is next to
+    nothing to compute; other: what is left.
+    """
+    (race,) = (
+        row for row in results["ladder"] if (row["kind"], tuple(row["size"])) == ("LSTM", size)
+    )
+    share = race["ratios"]["kept arrays"]["median"] if form == "fused" else 1
+    products = operations("LSTM", size) / rate(results) / 1e6
+    calls = size[1] * microseconds(results, f"NumPy {form}") / 1e3
+    return {
+        "products": products,
+        "calls": calls,
+        "other": max(0, share * race["ms"] - products - calls),
+    }
+
+
+def rate(results: dict, of: str = "gflops") -> float:
+    """GFLOP/s of a large product on one thread, or "gbytes" of a large copy."""
+    return next(row[of] for row in results["peak"] if row["threads"] == 1)
+
+
+def microseconds(results: dict, name: str) -> float:
+    """Of a step of the LSTM with next to no arithmetic, forward and backward."""
+    return next(row["us"][name] for row in results["calls"] if row["kind"] == "LSTM")
 
 
 def product() -> Callable[[], object]:
@@ -153,6 +209,12 @@ def product() -> Callable[[], object]:
     a, b = rng.standard_normal((2, PRODUCT, PRODUCT), dtype=np.float32)
     out = np.empty_like(a)
     return lambda: np.dot(a, b, out=out)
+
+
+def copy() -> Callable[[], object]:
+    a = np.zeros(COPIED, np.uint8)
+    out = np.ones_like(a)
+    return lambda: np.copyto(out, a)
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import geometric_mean
 
-from benchmarks.layers import KINDS, RACES
+from benchmarks.layers import KINDS, RACES, SIZES, microseconds, rate, time_of_parts
 
 MARKED = re.compile(r"(<!-- benchmarks (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NONE = "–"
+VARIED = {"steps": ("T", 1), "hidden": ("H", 3), "batch": ("B", 0)}
 LIBRARIES = {"openblas": "OpenBLAS", "blis": "BLIS", "mkl": "MKL"}
 
 
@@ -54,8 +55,10 @@ def machine(results: dict) -> str:
         library = LIBRARIES.get(blas["library"], blas["library"])
         products = f"Its products: {library} {blas['version']}, kernel {blas['kernel']}. "
     rates = " and ".join(f"{p['gflops']:.0f} on {_count(p['threads'])}" for p in results["peak"])
+    first, last = min(results["dates"].values()), max(results["dates"].values())
+    days = f"on {first}" if first == last else f"between {first} and {last}"
     return (
-        f"Measured on {results['date']}: {cpu['cpu']}, {cpu['cores']} cores, {cpu['system']}; "
+        f"Measured {days}: {cpu['cpu']}, {cpu['cores']} cores, {cpu['system']}; "
         f"Python {versions['python']}, PyTorch {versions['torch']}, NumPy {versions['numpy']}. "
         f"{products}A float32 product reaches {rates} (GFLOP/s)."
     )
@@ -87,6 +90,46 @@ def pytorch_plain(results: dict) -> str:
     else:
         said.append(f"labml's LSTM was not measured: {_unavailable(results)['labml']}.")
     return "\n\n".join(said)
+
+
+def parts(results: dict) -> str:
+    """What the LSTM's time goes into, at the five sizes; milliseconds."""
+    body = []
+    for size in SIZES:
+        plain, fused = (time_of_parts(results, size, form) for form in ("plain", "fused"))
+        of_fused = [fused["calls"], fused["other"], sum(fused.values())]
+        of_plain = [plain["calls"], plain["other"], sum(plain.values())]
+        numbers = [fused["products"], *of_plain, *of_fused]
+        body.append([_size(size), *(f"{number:.2g}" for number in numbers)])
+    each = ("calls", "rest", "all")
+    head = ["batch, T, input, hidden", "products", *(f"plain: {name}" for name in each)]
+    return table([*head, *(f"fused: {name}" for name in each)], body)
+
+
+def roofline(results: dict) -> str:
+    """Below which batch weights from main memory are what a step waits for; the price of a step."""
+    gflops, gbytes = rate(results), rate(results, "gbytes")
+    plain, fused, whole = (
+        f"{microseconds(results, name):.0f}" for name in ("NumPy plain", "NumPy fused", "torch.nn")
+    )
+    return (
+        f"Here a core copies {gbytes:.0f} GB/s in main memory, bytes read and written, and "
+        f"multiplies at {gflops:.0f} GFLOP/s: with weights from there it would wait for them below "
+        f"a batch of about {2 * gflops / gbytes:.0f}. A step of the smallest LSTM, forward and "
+        f"backward, takes {plain} microseconds in the plain NumPy layer, {fused} in the fused one, "
+        f"and {whole} in `torch.nn.LSTM`, which is one call for all steps."
+    )
+
+
+def ladder_lstm(results: dict) -> str:
+    """The LSTM's part of the ladder, which the chapter tells."""
+    races = [row for row in results["ladder"] if row["kind"] == "LSTM"]
+    body = [["plain, ms", *(f"{race['ms']:.3g}" for race in races)]]
+    body += [
+        [rung, *(_two(race["ratios"][rung]["median"]) for race in races)]
+        for rung in races[0]["ratios"]
+    ]
+    return table(["", *(_size(race["size"]) for race in races)], body)
 
 
 def ladder(results: dict) -> str:
@@ -132,11 +175,11 @@ def scan(results: dict) -> str:
 
 
 def cost(results: dict) -> str:
-    """Milliseconds of the fused NumPy layers, and shares of the peak, against T and against H."""
+    """Milliseconds of the fused NumPy layers, and shares of the peak, against T, H and B."""
     found = {(r["varied"], tuple(r["size"]), r["kind"]): r for r in results["cost"]}
     body = [
         [
-            _nonbreaking(f"T = {size[1]}" if varied == "steps" else f"H = {size[3]}"),
+            _nonbreaking(f"{VARIED[varied][0]} = {size[VARIED[varied][1]]}"),
             *(f"{found[varied, size, kind]['ms']['NumPy fused']:.3g}" for kind in KINDS),
             *(
                 f"{100 * found[varied, size, kind]['share'][name]:.0f}"
@@ -157,7 +200,10 @@ PARTS = {
     "numpy_plain": numpy_plain,
     "pytorch_fused": pytorch_fused,
     "pytorch_plain": pytorch_plain,
+    "parts": parts,
+    "roofline": roofline,
     "ladder": ladder,
+    "ladder_lstm": ladder_lstm,
     "scan": scan,
     "cost": cost,
 }

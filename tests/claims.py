@@ -32,6 +32,7 @@ NUMBER = re.compile(
 )
 FENCE = r"^(?P<fence>`{3,}|:{3,}|~{3,}) *%s.*?^(?P=fence)\s*?$"
 NO_PROSE = [
+    r"<!-- benchmarks \w+ -->.*?<!-- end -->",  # written from what was measured
     FENCE % r"\{(?:code-cell|math|bibliography|contents|eval-rst|figure|image|exercise)\}",
     FENCE % r"\{admonition\} Predict",
     FENCE % r"\w+\s*$",  # a listing
