@@ -10,7 +10,7 @@ from benchmarks.clock import compare, milliseconds, seconds_per_call, short, tak
 from rnnbook.pytorch.chunks import linear_attention, linear_attention_loop
 
 STEPS = 1024
-CHUNKS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+CHUNKS = [1, 4, 16, 32, 64, 128, 256, 512, 1024]
 WIDTHS = [(1, 16, 16), (4, 32, 32), (8, 64, 64)]  # batch, keys, values
 
 
