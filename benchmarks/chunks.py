@@ -35,11 +35,11 @@ def chunk_race(width: tuple[int, int, int], *, seconds: float, rounds: int) -> d
     exact = linear_attention_loop(*arrays)[0]
 
     sought = [array.float().requires_grad_() for array in arrays]
-    do = torch.from_numpy(do).float()
-    methods = {"loop": both_ways(linear_attention_loop, sought, do)}
+    given = torch.from_numpy(do).float()
+    methods = {"loop": both_ways(linear_attention_loop, sought, given)}
     for chunk in CHUNKS:
         attention = partial(linear_attention, chunk=chunk)
-        methods[str(chunk)] = both_ways(attention, sought, do)
+        methods[str(chunk)] = both_ways(attention, sought, given)
     samplers = {name: partial(seconds_per_call, method) for name, method in methods.items()}
     times = take_turns(samplers, seconds=seconds, rounds=rounds)
     largest = exact.abs().max()
@@ -64,3 +64,26 @@ def both_ways(attention, sought, do) -> Callable[[], torch.Tensor]:
         return o.detach()
 
     return run
+
+
+def report(rows: list[dict]) -> tuple[list[str], list[list[str]], str]:
+    """The head and the rows of a table, one for each size, and sentences about them."""
+    lengths = [f"C\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{chunk}" for chunk in CHUNKS]
+    head = ["batch × keys × values", "loop, ms", *lengths]
+    body = [
+        [
+            "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}".join(map(str, row["width"])),
+            f"{row['loop_ms']:.3g}",
+            *(f"{row['ratios'][str(c)]['median']:.2f}" for c in CHUNKS),
+        ]
+        for row in rows
+    ]
+    best = [min(CHUNKS, key=lambda c: row["ratios"][str(c)]["median"]) for row in rows]
+    inside = sum(1 < c < STEPS for c in best)
+    errors = max(error for row in rows for error in row["errors"].values())
+    said = (
+        f"The fastest chunks have {', '.join(map(str, best))} of the {STEPS} steps, row by row: "
+        f"in {inside} of {len(rows)} rows neither the loop nor attention. "
+        f"Largest error of any of them: {errors:.0e}."
+    )
+    return head, body, said
