@@ -99,28 +99,26 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known: set[int] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        given = {s._cdata for s in storages((args, kwargs))}
-        for storage in storages(result):
-            if storage._cdata not in given | self._known:
+        given = storages((args, kwargs))
+        for address, storage in storages(result).items():
+            if address not in given:  # else a view, or an argument written to
                 self._count(storage)
         return result
 
     def _count(self, storage) -> None:
-        address, size = storage._cdata, storage.nbytes()
-        self._known.add(address)
+        size = storage.nbytes()
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._release, address, size)
+        weakref.finalize(storage, self._release, size)
 
-    def _release(self, address: int, size: int) -> None:
-        self._known.discard(address)
+    def _release(self, size: int) -> None:
         self.now -= size
 
 
-def storages(tree) -> list:
-    """The memory behind each tensor in ``tree``."""
-    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+def storages(tree) -> dict:
+    """The memory behind the tensors in ``tree``, by its address: once for all views of it."""
+    tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return {s._cdata: s for s in (tensor.untyped_storage() for tensor in tensors)}
