@@ -6,6 +6,7 @@ from test_train import FAMILIES, problem, train
 
 from rnnbook.scratch import GRU, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
+from rnnbook.tasks.batch import bucketed
 from rnnbook.train import evaluate, fit
 
 
@@ -241,3 +242,65 @@ def test_nothing_that_counts_is_told():
     fit(model, partly, batch_size=10, **settings)  # seven count in every ten at least
     expected = evaluate(model, partly, loss=losses.mse)
     assert evaluate(model, partly, loss=losses.mse, batch_size=1) == pytest.approx(expected)
+
+
+# Batches of about equal length
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 100])
+@pytest.mark.parametrize("buckets", [1, 2, 4, 200])
+def test_buckets_hold_every_sequence_once(count, buckets):
+    lengths = np.random.default_rng(0).integers(1, 10, count)
+    batches = bucketed(lengths, 8, np.random.default_rng(1), buckets=buckets)
+    assert sorted(np.concatenate(batches)) == list(range(count))
+    assert 1 <= min(map(len, batches)) <= max(map(len, batches)) <= 8
+
+
+def test_batches_of_different_buckets_do_not_overlap_in_length():
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 129))
+    batches = bucketed(lengths, 8, np.random.default_rng(1), buckets=4)
+    found = [set((lengths[batch] - 1) // 32) for batch in batches]
+    assert all(len(bucket) == 1 for bucket in found)
+    order = [bucket.pop() for bucket in found]
+    assert order != sorted(order)  # nor does training go from short to long
+    assert any(np.ptp(lengths[batch]) > 16 for batch in batches)  # within, as it comes
+
+
+def real_share(lengths, batches):
+    return lengths.sum() / sum(len(batch) * lengths[batch].max() for batch in batches)
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 4, 9])
+def test_what_share_of_the_steps_is_real(buckets):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 1001, 9 * 64 * 20)
+    share = real_share(lengths, bucketed(lengths, 64, rng, buckets=buckets))
+    assert share == pytest.approx(buckets / (buckets + 1), abs=0.02)
+
+
+def test_other_batches_with_every_call_and_the_same_with_the_same_seed():
+    lengths = np.full(40, 7)  # ties are drawn as well
+    rng = np.random.default_rng(0)
+    first, second = (bucketed(lengths, 10, rng) for _ in range(2))
+    again = bucketed(lengths, 10, np.random.default_rng(0))
+    assert np.array_equal(first, again)
+    groups = {frozenset(batch.tolist()) for batch in first}
+    assert groups != {frozenset(batch.tolist()) for batch in second}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lengths": [[1, 2]]}, r"lengths must have shape \(N,\), got \(1, 2\)"),
+        ({"lengths": []}, r"lengths must have shape \(N,\), got \(0,\)"),
+        ({"lengths": [1.0, 2.0]}, "lengths must be integers, got float64"),
+        ({"lengths": [3, 0]}, "lengths must lie between 1 and T = 3, got 0 at index 1"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"rng": 3}, "rng must be a numpy.random.Generator, got int"),
+        ({"buckets": 1.5}, "buckets must be a whole number of at least 1, got 1.5"),
+    ],
+)
+def test_what_cannot_be_put_into_buckets_is_told(changes, message):
+    good = {"lengths": [1, 2, 3], "batch_size": 2, "rng": np.random.default_rng(0)}
+    with pytest.raises(ValueError, match=message):
+        bucketed(**good | changes)
