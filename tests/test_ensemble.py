@@ -14,7 +14,7 @@ from rnnbook.pytorch.ensemble import Ensemble
 F64 = torch.float64
 SEEDS = (0, 3, 8)
 # batch, steps, input, hidden, outputs
-SIZES = [(1, 1, 1, 1, 1), (4, 20, 2, 8, 1), (3, 9, 2, 33, 2), (32, 12, 7, 64, 3)]
+SIZES = [(1, 1, 1, 1, 1), (4, 8, 2, 8, 1), (3, 5, 2, 33, 2), (32, 6, 7, 64, 3)]
 
 
 def build(kind, seed, size, dtype=F64, **options):
