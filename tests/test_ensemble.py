@@ -115,7 +115,9 @@ def test_each_model_is_clipped_by_its_own_norm():
     theirs = [alone(model, *data(size), steps=3, max_norm=norm) for model in models]
     compare(ours, theirs, atol=1e-12)
     ensemble = Ensemble(models)
-    ensemble.gradients(mse_loss, *data(size))
+    losses = ensemble.gradients(mse_loss, *data(size))
+    graphs = [losses.grad_fn, *(p.grad.grad_fn for p in ensemble.parameters())]
+    assert graphs == [None] * len(graphs)  # nothing holds on to a graph
     norms = ensemble.clip_grad_norm(norm)
     assert norms[1] > 20 * norms[0]
     assert torch.equal(ensemble.clip_grad_norm(1e9), ensemble.clip_grad_norm(1e9))

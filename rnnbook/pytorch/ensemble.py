@@ -78,14 +78,15 @@ class Ensemble:
         data = (x, *targets)
         self._check_data(data, own_data)
         axes = (0, 0) + (0 if own_data else None,) * len(data)
+        weights = {name: stacked.detach() for name, stacked in self.params.items()}
         try:
             gradients, losses = vmap(grad_and_value(loss_of_one), axes)(
-                self.params, self._buffers, *data
+                weights, self._buffers, *data
             )
         except RuntimeError as error:
             raise _explained(error) from error
-        for name, weights in self.params.items():
-            weights.grad = gradients[name] if weights.requires_grad else None
+        for name, stacked in self.params.items():
+            stacked.grad = gradients[name] if stacked.requires_grad else None
         return losses
 
     def clip_grad_norm(self, max_norm: float) -> Tensor:
@@ -133,7 +134,7 @@ def _check_alike(models: list) -> None:
                 "models must be equal but for their numbers, "
                 f"got number {number} with other weights or switches than number 0."
             )
-    if not next(iter(models[0].parameters()), None) is not None:
+    if not any(True for _ in models[0].parameters()):
         raise ValueError("models must have parameters, got none.")
 
 
