@@ -207,6 +207,7 @@ def test_alone_a_resumed_run_is_the_unbroken_one(task, tmp_path):
     unbroken = train(p, 9, tell=lambda step, loss: told.append((step, loss)))
     assert told == list(enumerate(unbroken))
     assert train(p, 5, checkpoint=file, every=2) == unbroken[:5]
+    assert len(load_tree(file)["losses"]) == 5  # the last step's too
     assert train(p, 9, checkpoint=file, resume=True) == unbroken
     assert train(p, 9, checkpoint=file, resume=True) == unbroken  # nothing left to do
     assert train(p, 9, checkpoint=file) == unbroken  # anew
@@ -308,3 +309,16 @@ def test_only_the_first_process_tells_of_wrong_options(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
     assert main(["--steps", "0"]) == 2
     assert capsys.readouterr().err == ""
+
+
+def test_one_of_the_survivors_tells(monkeypatch):
+    store = distributed.TCPStore("localhost", 0, is_master=True)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    assert [distributed._nobody_told() for _ in range(3)] == [True, False, False]
+
+
+def test_where_nobody_keeps_the_count_all_tell(monkeypatch):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert distributed._nobody_told()
+    assert distributed._nobody_told()

@@ -213,7 +213,7 @@ def test_wrong_data_and_order_are_named():
     with pytest.raises(ValueError, match=r"max_norm must lie between 0 and inf, got -1"):
         ensemble.clip_grad_norm(-1)
     x, target = data(SIZES[1], models=3)
-    with pytest.raises(ValueError, match=r"x must hold data for 3 models .* \(2, 4, 20, 2\)"):
+    with pytest.raises(ValueError, match=r"x must hold data for 3 models .* \(2, 4, 8, 2\)"):
         ensemble.gradients(mse_loss, x[:2], target, own_data=True)
     with pytest.raises(ValueError, match=r"targets must hold data for 3 models"):
         ensemble.gradients(mse_loss, x, target[:2], own_data=True)
