@@ -19,12 +19,11 @@ correction is cheaper, and more of them are needed to the same solution.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from rnnbook.checks import (
     check_between,
@@ -66,8 +65,8 @@ def solve(
 ) -> tuple[Tensor, Report]:
     """All states of ``h_t = step(x_t, h_{t-1})``, by Newton's method; differentiable once.
 
-    After k iterations the first k states are right, whatever the guess; where the method works,
-    all of them are after a few.
+    After k iterations the first k states are right up to rounding, whatever the guess; where the
+    method works, all of them are after a few.
 
     Args:
         step: x_t (N, D) and h_{t-1} (N, S) -> h_t (N, S), each row for itself, differentiable in
@@ -147,8 +146,8 @@ def shifted(state0: Tensor, guess: Tensor) -> Tensor:
 @torch.enable_grad()
 def linearize(
     step: Step, x: Tensor, before: Tensor, jacobian: str = "full"
-) -> tuple[Tensor, Tensor | None]:
-    """f (B, T, S) and J at all ``before``: (B, T, S, S), its diagonal (B, T, S), or None.
+) -> tuple[Tensor, Tensor]:
+    """f (B, T, S) and J (B, T, S, S) at all ``before``; or J's diagonal, or zeros, (B, T, S).
 
     Row i of J is the gradient of f's number i. No f depends on another's ``before``, so one
     backward pass gives this row for all B * T of them.
@@ -156,7 +155,7 @@ def linearize(
     before = before.detach().requires_grad_()
     f = everywhere(step, x.detach(), before)
     if jacobian == "zero":
-        return f.detach(), None
+        return f.detach(), torch.zeros_like(f)
     rows = [
         torch.autograd.grad(f_i.sum(), before, retain_graph=True, materialize_grads=True)[0]
         for f_i in f.unbind(2)
@@ -165,13 +164,11 @@ def linearize(
     return f.detach(), J if jacobian == "full" else J.diagonal(dim1=2, dim2=3)
 
 
-def correction(J: Tensor | None, residual: Tensor) -> Tensor:
-    """d_t = J_t d_{t-1} + r_t from d_0 = 0, with what there is of J."""
-    if J is None:
-        return residual
-    if J.ndim == 3:
-        return recurrence_scan(J, residual, torch.zeros_like(residual[:, 0]))
-    return matrix_scan(J, residual)
+def correction(J: Tensor, residual: Tensor) -> Tensor:
+    """d_t = J_t d_{t-1} + r_t from d_0 = 0, with all of J or with a diagonal."""
+    if J.ndim == 4:
+        return matrix_scan(J, residual)
+    return recurrence_scan(J, residual, torch.zeros_like(residual[:, 0]))
 
 
 def matrix_scan(a: Tensor, b: Tensor) -> Tensor:
@@ -202,6 +199,8 @@ class _ThroughTime(Function):
         delta_t = dh_t + J_{t+1}^T delta_{t+1}
 
     a scan in reversed time: all that reaches the loss through later states.
+
+    J is a number here, so a second derivative would lack what its changes do, and is refused.
     """
 
     @staticmethod
@@ -210,8 +209,9 @@ class _ThroughTime(Function):
         return h.view_as(h)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dh):
+        if torch.is_grad_enabled():  # with create_graph=True
+            raise RuntimeError("newton.solve can be differentiated once; run the loop instead.")
         (J,) = ctx.saved_tensors
         J_next = torch.cat([J[:, 1:], torch.zeros_like(J[:, :1])], dim=1)
         return matrix_scan(J_next.mT.flip(1), dh.flip(1)).flip(1), None
@@ -273,16 +273,16 @@ def lyapunov_exponents(J: Tensor) -> Tensor:
     Source: Benettin et al. (1980), Lyapunov Characteristic Exponents for Smooth Dynamical Systems,
     Meccanica 15.
     """
-    check_shape("J", J, ("B", "T", "S", J.shape[-1] if J.ndim else "S"))
-    Q, logs = torch.eye(J.shape[-1], dtype=J.dtype, device=J.device), 0
+    check_shape("J", J, ("B", "T", *[getattr(J, "shape", "S")[-1]] * 2))
+    Q, stretches = torch.eye(J.shape[-1], dtype=J.dtype, device=J.device), []
     for J_t in J.unbind(1):
         Q, R = torch.linalg.qr(J_t @ Q)
-        logs = logs + R.diagonal(dim1=1, dim2=2).abs().log()
-    return (logs / J.shape[1]).sort(dim=1, descending=True).values
+        stretches.append(R.diagonal(dim1=1, dim2=2).abs().log())
+    return torch.stack(stretches).mean(dim=0).sort(dim=1, descending=True).values
 
 
 def _check(x, state0, jacobian, guess, clamp, tolerance, max_iterations, otherwise) -> None:
-    dtype = getattr(state0, "dtype", None)
+    dtype: Any = getattr(state0, "dtype", None)
     check_tensor("state0", state0, ("B", "S"), dtype)
     if not dtype.is_floating_point:
         raise ValueError(f"state0 must hold floats, got {dtype}.")

@@ -1,4 +1,4 @@
-"""What does learning to remember do to Newton's method? A GRU learns to add; iterations are counted.
+"""What does learning to remember do to Newton's method? Iterations, while a GRU learns to add.
 
 At intervals of the training, the states of the same fresh sequences are found by Newton's method
 over the whole sequence, from zeros and from the states that the weights gave some updates earlier.
@@ -28,11 +28,10 @@ def settings(quick: bool) -> list[dict]:
     return [common | {"T": 100, "every": 50, "intervals": 16}]
 
 
-def network(hidden_size: int, generator: torch.Generator) -> SequenceModel:
-    """A GRU that reads number and marker, with a linear head on its last state; in float64."""
-    model = SequenceModel(
-        FusedGRU(2, hidden_size, dtype=torch.float64), nn.Linear(hidden_size, 1).double()
-    )
+def network(layer: FusedGRU, generator: torch.Generator) -> SequenceModel:
+    """The layer with a linear head on its last state; all weights uniform, as is torch's way."""
+    hidden_size = layer.hidden_size
+    model = SequenceModel(layer, nn.Linear(hidden_size, 1, dtype=layer.weight_ih_l0.dtype))
     bound = hidden_size**-0.5
     for parameter in model.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
@@ -65,7 +64,8 @@ def run(setting: dict, seed: int) -> dict:
     """
     rng, fresh_rng = np.random.default_rng(seed).spawn(2)
     steps = setting["T"]
-    model = network(setting["hidden_size"], torch.Generator().manual_seed(seed))
+    layer = FusedGRU(2, setting["hidden_size"], dtype=torch.float64)
+    model = network(layer, torch.Generator().manual_seed(seed))
     optimizer = torch.optim.Adam(model.parameters(), lr=setting["lr"])
     x = torch.from_numpy(tasks.adding_problem(SEQUENCES, steps, fresh_rng).x)
     test = tasks.adding_problem(1000, steps, fresh_rng)
@@ -84,14 +84,14 @@ def run(setting: dict, seed: int) -> dict:
         )
 
     def look() -> dict:
-        return {"loss": evaluate(model, test, loss=F.mse_loss)} | counts(model.rnn, x)
+        return {"loss": evaluate(model, test, loss=F.mse_loss)} | counts(layer, x)
 
     rows, warm = [look()], []
     for _ in range(setting["intervals"]):
         train(setting["every"] - EARLIER)
-        states = newton.over_time(model.rnn, x)[2].states
+        states = newton.over_time(layer, x)[2].states
         train(EARLIER)
-        warm.append(newton.over_time(model.rnn, x, guess=states)[2].iterations)
+        warm.append(newton.over_time(layer, x, guess=states)[2].iterations)
         rows.append(look())
     updates = [setting["every"] * interval for interval in range(len(rows))]
     lists = {name: [row[name] for row in rows] for name in rows[0]}
