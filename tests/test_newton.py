@@ -274,6 +274,16 @@ def test_numbers_beyond_all_bounds_are_never_returned(kind, scale):
     assert report.residuals[-1] <= 1e-14
 
 
+def test_corrections_beyond_all_bounds_are_dropped():
+    def step(x, h):
+        return (1e200 * h + x).tanh()  # its Jacobian at a zero guess is 1e200, two of them overflow
+
+    x, state0 = draw(2, 40, 1), torch.zeros(2, 1, dtype=F64)
+    h, report = newton.solve(step, x, state0, max_iterations=41)
+    torch.testing.assert_close(h, newton.loop(step, x, state0), rtol=0, atol=1e-12)
+    assert report.iterations > 1
+
+
 def test_nan_in_the_weights_is_no_solution():
     layer, x = layer_of(GRU), draw(1, 5, 2)
     with torch.no_grad():
