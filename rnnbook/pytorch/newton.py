@@ -7,7 +7,7 @@ fails, and corrects the guess by the linear equations nearest to them:
     r_t = f(x_t, g_{t-1}) - g_t                  the residual of equation t
     J_t = df/dh at (x_t, g_{t-1})                the step's Jacobian
     d_t = J_t d_{t-1} + r_t,     d_0 = 0         the correction: a linear recurrence, so a scan
-    g_t <- g_t + d_t
+    g_t <- g_t + d_t = f(x_t, g_{t-1}) + J_t d_{t-1}
 
 until no residual is more than rounding. With the diagonal of J in its place, or with zero, a
 correction is cheaper, and more of them are needed to the same solution.
@@ -65,8 +65,8 @@ def solve(
 ) -> tuple[Tensor, Report]:
     """All states of ``h_t = step(x_t, h_{t-1})``, by Newton's method; differentiable once.
 
-    After k iterations the first k states are right up to rounding, whatever the guess; where the
-    method works, all of them are after a few.
+    After k iterations the first k states are right, whatever the guess; where the method works,
+    all of them are after a few.
 
     Args:
         step: x_t (N, D) and h_{t-1} (N, S) -> h_t (N, S), each row for itself, differentiable in
@@ -106,11 +106,11 @@ def solve(
         while True:
             before = shifted(state0, guess)
             f, J = linearize(step, x, before, jacobian)
-            residual = f - guess
-            residuals.append(float(residual.abs().max() / f.abs().max().clamp(min=1)))
+            residual = (f - guess).abs().max() / f.abs().max().clamp(min=1)
+            residuals.append(float(residual))
             if residuals[-1] <= tolerance or len(residuals) > max_iterations:
                 break
-            guess = (guess + correction(J, residual)).clamp(-clamp, clamp)
+            guess = corrected(guess, f, J).clamp(-clamp, clamp)
             guess = torch.where(guess.isfinite(), guess, 0)
 
     looped = not residuals[-1] <= tolerance  # NaN is no solution either
@@ -164,11 +164,16 @@ def linearize(
     return f.detach(), J if jacobian == "full" else J.diagonal(dim1=2, dim2=3)
 
 
-def correction(J: Tensor, residual: Tensor) -> Tensor:
-    """d_t = J_t d_{t-1} + r_t from d_0 = 0, with all of J or with a diagonal."""
+def corrected(guess: Tensor, f: Tensor, J: Tensor) -> Tensor:
+    """The next guess: d_t = J_t d_{t-1} + r_t by a scan, with all of J or with a diagonal.
+
+    It is f_t + J_t d_{t-1}, which equals g_t + d_t, but is the step itself where nothing before is
+    wrong, whatever the size of g_t.
+    """
+    zero = torch.zeros_like(f[:, 0])
     if J.ndim == 4:
-        return matrix_scan(J, residual)
-    return recurrence_scan(J, residual, torch.zeros_like(residual[:, 0]))
+        return f + times(J, shifted(zero, matrix_scan(J, f - guess)))
+    return f + J * shifted(zero, recurrence_scan(J, f - guess, zero))
 
 
 def matrix_scan(a: Tensor, b: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def counts(layer: FusedGRU, x: torch.Tensor) -> dict:
     """How the states of ``x`` (B, T, D) are found from zeros: iterations with all of the Jacobian,
     its diagonal and none of it; and the largest Lyapunov exponent along them, its mean over B.
     """
-    cap = x.shape[1] + 1  # by then all of them have converged
+    cap = x.shape[1]  # after T iterations all states are right
     reports = {
         jacobian: newton.over_time(layer, x, jacobian=jacobian, max_iterations=cap)[2]
         for jacobian in ("full", "diagonal", "zero")
