@@ -83,8 +83,9 @@ def _back_and_forth(layer: RecurrentLayer, x, dh) -> np.ndarray:
 def growth(rows: Sequence[dict], name: str) -> float:
     """The exponent p of a time that grows like H^p, by least squares over the largest sizes."""
     known = [row for row in rows if name in row["ms"]][-FITTED:]
-    logarithms = np.log([[row["hidden"], row["ms"][name]] for row in known])
-    return short(np.polyfit(*logarithms.T, deg=1)[0])
+    hidden = np.log([row["hidden"] for row in known])
+    ms = np.log([row["ms"][name] for row in known])
+    return short(np.polyfit(hidden, ms, 1)[0])
 
 
 def report(rows: Sequence[dict]) -> str:
@@ -93,7 +94,7 @@ def report(rows: Sequence[dict]) -> str:
     body = [
         [
             str(row["hidden"]),
-            f"{1e3 * row['ms']['BPTT']:.3g}",
+            f"{1e3 * row['ms']['BPTT']:,.0f}",
             *(_two(row["ratios"].get(name)) for name in NAMES),
             *(f"{row['numbers'][name]:,}" if name in row["numbers"] else "–" for name in NAMES),
         ]
@@ -116,10 +117,8 @@ def report(rows: Sequence[dict]) -> str:
 
 
 def _two(ratio: dict[str, float] | None) -> str:
-    return (
-        "–"
-        if ratio is None
-        else f"{ratio['median']:.2g}"
-        if ratio["median"] < 100
-        else (f"{ratio['median']:.0f}")
-    )
+    """Two digits, or all of a whole number."""
+    if ratio is None:
+        return "–"
+    median = ratio["median"]
+    return f"{median:,.0f}" if median >= 100 else f"{median:.2g}"
