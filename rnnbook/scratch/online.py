@@ -123,12 +123,13 @@ class RTRL(OnlineGradient):
 class SnAp1(OnlineGradient):
     """RTRL that keeps the entries of P which a single step fills, and drops the others.
 
-    In one step a weight reaches its own unit i only; so of each column of P the rows of unit i
-    are kept. They hear of each other through the unit's own entries of the Jacobian:
+    In one step a weight reaches the unit i of its row only. So of a column of P the entry of
+    unit i is kept, and hears of the past through the unit's own entry of the Jacobian:
 
         p_t = J_ii p_{t-1} + m_t
 
-    Detours through other units are left out. MinGRU and MinLSTM have none: exact for them.
+    What goes through other units is left out. In MinGRU and MinLSTM nothing does: exact. An
+    LSTM's unit has two entries, h_i and c_i, and a p for each.
     Keeps N numbers (LSTM: 2N); a step takes O(N) multiplications.
 
     Args:
