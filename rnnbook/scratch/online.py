@@ -169,8 +169,8 @@ class SnAp1(OnlineGradient):
 class UORO(OnlineGradient):
     """Unbiased online recurrent optimization: P as a product of two random vectors.
 
-        s~_t = rho_0 J_t s~_{t-1} + rho_1 nu           theta~_t = theta~_{t-1} / rho_0
-        nu: S random signs                                        + (nu M_t) / rho_1
+        s~_t     = rho_0 J_t s~_{t-1} + rho_1 nu               nu: S random signs
+        theta~_t = theta~_{t-1} / rho_0 + nu M_t / rho_1
 
     The mean of ``s~_t theta~_t`` over all signs is P_t, for any positive rho_0 and rho_1. Those
     here make the terms of both vectors equally long, where the spread is least.
