@@ -87,6 +87,21 @@ def test_rtrl_of_relu_and_of_a_projected_state():
     assert off(total(RTRL(cell), x, dh), total(TruncatedBPTT(cell, 20), x, dh)) < 1e-12
 
 
+class Backward(RNNCell):
+    """Its gradients come in another order than its weights."""
+
+    def back(self, dh, kept):
+        dx, dh_before, grads = super().back(dh, kept)
+        return dx, dh_before, dict(reversed(grads.items()))
+
+
+@pytest.mark.parametrize("method", [RTRL, lambda cell: TruncatedBPTT(cell, 9)])
+def test_each_gradient_goes_to_its_own_weight(method):
+    cell, x, dh = problem(Backward, 9)
+    same, _, _ = problem(RNNCell, 9)
+    assert off(total(method(cell), x, dh), bptt(same, x, dh)) < 1e-12
+
+
 @pytest.mark.parametrize("steps", [1, 60])
 @pytest.mark.parametrize("kind", DIAGONAL)
 def test_a_diagonal_recurrence_needs_one_number_a_weight(kind, steps):
