@@ -250,7 +250,8 @@ def back_rows(cell: Cell, u: np.ndarray, kept: Any) -> tuple[np.ndarray, np.ndar
 def jacobians(cell: Cell, kept: Any) -> tuple[np.ndarray, np.ndarray]:
     """``J`` (S, S) and ``M`` (S, N) of a step, row by row: unit vectors, taken back through it."""
     state_size = sum(size for _, size in cell.state_shapes(1).values())
-    rows = [back_rows(cell, unit, kept) for unit in np.eye(state_size, dtype=cell.dtype)]
+    units = np.eye(state_size, dtype=cell.dtype)
+    rows = [back_rows(cell, unit, kept) for unit in units]
     return np.array([row for row, _ in rows]), np.array([row for _, row in rows])
 
 

@@ -61,7 +61,7 @@ def online_gradient(cell: Cell, method: str, rng: np.random.Generator) -> Online
 
 
 def errand(rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """A piece of the stream, (steps, 1, 2): signs and markers; and the sign that is asked for."""
+    """A piece of the stream, (steps, 1, 2), and the sign that it asks for."""
     steps = LAG + 1 + rng.integers(0, 4)
     x = np.zeros((steps, 1, 2))
     x[..., 0] = rng.choice([-1.0, 1.0], (steps, 1))
@@ -89,7 +89,8 @@ def run(setting: dict, seed: int) -> dict:
     data, weights, signs = np.random.default_rng(seed).spawn(3)
     cell, head = new_cell(setting["cell"], weights), Linear(UNITS, 1, rng=weights)
     online = online_gradient(cell, setting["method"], signs)
-    of_cell, of_head = (optim.Adam(part.params, lr=setting["lr"]) for part in (cell, head))
+    of_cell = optim.Adam(cell.params, lr=setting["lr"])
+    of_head = optim.Adam(head.params, lr=setting["lr"])
     errors = []
     for _ in range(setting["answers"]):
         x, sign = errand(data)
@@ -102,8 +103,9 @@ def run(setting: dict, seed: int) -> dict:
                 of_cell.step(grads)
                 of_head.step(head.grads)
                 errors.append(error.item() ** 2)
+    blocks = np.reshape(errors, (-1, BLOCK)).mean(axis=1)
     return {
-        "errors": [round(float(e), 4) for e in np.reshape(errors, (-1, BLOCK)).mean(axis=1)],
+        "errors": [round(float(error), 4) for error in blocks],
         "numbers": online.numbers,
         "window": online.memory.maxlen if isinstance(online, TruncatedBPTT) else 0,
     }
