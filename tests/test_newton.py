@@ -159,6 +159,15 @@ def test_a_linear_step_takes_one_iteration():
     assert report.iterations == 1
 
 
+def test_the_diagonal_is_enough_where_there_is_nothing_else():
+    a, x, state0 = torch.tensor([0.9, -0.5], dtype=F64), draw(2, 100, 2, seed=1), draw(2, 2)
+    count = {
+        jacobian: newton.solve(lambda x, h: a * h + x, x, state0, jacobian=jacobian)[1].iterations
+        for jacobian in JACOBIANS
+    }
+    assert count == {"full": 1, "diagonal": 1, "zero": 100}
+
+
 def test_a_step_may_ignore_its_state():
     x = draw(2, 10, 3)
     h, _ = newton.solve(lambda x, h: x.tanh() + 0 * h, x, draw(2, 3))
@@ -208,6 +217,13 @@ def test_the_right_guess_is_found_right():
     _, _, warm = newton.over_time(layer, x, guess=cold.states)
     _, _, again = newton.over_time(layer, x, guess=warm.states)
     assert again.iterations == 0 < warm.iterations < cold.iterations
+
+
+def test_a_guess_of_nan_costs_one_iteration():
+    layer, x = layer_of(GRU), draw(2, 60, 2)
+    _, _, cold = newton.over_time(layer, x)
+    _, _, report = newton.over_time(layer, x, guess=cold.states * math.nan)
+    assert report.iterations == cold.iterations + 1
 
 
 @pytest.mark.parametrize("jacobian", JACOBIANS)
