@@ -7,7 +7,7 @@ python -m benchmarks --quick     the small sizes, a few rounds: shows that it ru
 
 python -m benchmarks --readme    write the table of README.md from results.json
 python -m benchmarks --page      write the tables of the book's pages from results.json
-python -m benchmarks --plot      draw book/images/benchmarks.svg from results.json
+python -m benchmarks --plot      draw the figures in book/images from results.json
 python -m benchmarks --renew     if the code has changed: race a few again (a minute); where these
                                  come out as stored, the measurements are tied to the new code
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import layers, report, scans
+from benchmarks import chunks, layers, many, newton, online, report, scans, unequal
 from benchmarks.clock import blas, threads
 from benchmarks.ladder import RUNGS
 from rnnbook.checkpoint import write_atomically
@@ -33,9 +33,23 @@ from rnnbook.progress import progress_bar
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 README = ROOT / "README.md"
-PAGE = ROOT / "book" / "benchmarks.md"
-FIGURE = ROOT / "book" / "images" / "benchmarks.svg"
-MEASURING = ("clock", "ladder", "layers", "processes", "scans")
+PAGES = [ROOT / "book" / "benchmarks.md", ROOT / "book" / "efficient_training.md"]
+FIGURES = {  # drawn by what
+    ROOT / "book" / "images" / "benchmarks.svg": "draw",
+    ROOT / "book" / "images" / "efficient.svg": "draw_parts",
+}
+MEASURING = (
+    "chunks",
+    "clock",
+    "ladder",
+    "layers",
+    "many",
+    "newton",
+    "online",
+    "processes",
+    "scans",
+    "unequal",
+)
 # What --renew races again, and how far a ratio may be from the stored one: days differ by as much.
 AGAIN = [(kind, layers.SIZES[number]) for kind in ("LSTM", "GRU") for number in (0, 2)]
 FACTOR = 1.3
@@ -107,6 +121,56 @@ def of_calls(several: int, quick: bool) -> Jobs:
     return [(1, partial(layers.calls, kind, **little(quick))) for kind in layers.KINDS]
 
 
+def of_newton(several: int, quick: bool) -> Jobs:
+    races = newton.RACES[first(quick)]
+    return [(1, partial(newton.race, kind, size, **little(quick))) for kind, size in races]
+
+
+def of_chunks(several: int, quick: bool) -> Jobs:
+    widths = chunks.WIDTHS[first(quick)]
+    return [(1, partial(chunks.chunk_race, width, **little(quick))) for width in widths]
+
+
+def of_online(several: int, quick: bool) -> Jobs:
+    return [
+        (1, partial(online.online_race, hidden, **little(quick)))
+        for hidden in online.HIDDEN[first(quick)]
+    ]
+
+
+def of_unequal(several: int, quick: bool) -> Jobs:
+    return [
+        (1, partial(unequal.unequal_race, library, kind, size, **little(quick)))
+        for library in unequal.LIBRARIES
+        for kind in unequal.KINDS
+        for size in unequal.SIZES[first(quick)]
+    ]
+
+
+def of_seeds(several: int, quick: bool) -> Jobs:
+    return [
+        (1, partial(many.seeds_race, number, size, **little(quick)))
+        for size in many.ENSEMBLES
+        for number in many.SEEDS[first(quick)]
+    ]
+
+
+def of_parallel(several: int, quick: bool) -> Jobs:
+    sizes = many.PARALLEL[first(quick)]
+    return [(1, partial(many.parallel, size, quick=quick)) for size in sizes]
+
+
+def of_compilers(several: int, quick: bool) -> Jobs:
+    shorter = [
+        partial(many.bfloat16, kind, size, **little(quick))
+        for size in many.SHORTER[first(quick)]
+        for kind in many.KINDS
+    ]
+    shorter.append(partial(many.graphs, many.SHORTER[0], **little(quick)))
+    compiled = [] if quick else [partial(many.compiled, name) for name in many.COMPILED]
+    return [(1, job) for job in shorter + compiled]
+
+
 def first(quick: bool) -> slice:
     return slice(2 if quick else None)
 
@@ -126,6 +190,13 @@ TABLES: dict[str, Callable[[int, bool], Jobs]] = {
     "ladder": of_ladder,
     "scan": of_scan,
     "cost": of_cost,
+    "newton": of_newton,
+    "chunks": of_chunks,
+    "online": of_online,
+    "unequal": of_unequal,
+    "seeds": of_seeds,
+    "parallel": of_parallel,
+    "compilers": of_compilers,
 }
 
 
@@ -213,11 +284,13 @@ def main() -> int:
     if asked.readme or everything:
         report.write(README, results)
     if asked.page or everything:
-        report.write(PAGE, results)
+        for page in PAGES:
+            report.write(page, results)
     if asked.plot or everything:
-        from benchmarks.figure import draw
+        from benchmarks import figure
 
-        draw(results, FIGURE)
+        for path, draw in FIGURES.items():
+            getattr(figure, draw)(results, path)
     return 0
 
 
@@ -229,6 +302,11 @@ def joined(measured: dict) -> dict:
             of other code.
     """
     stored = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if other := [name for name in changed(stored) if name in stored["code"]]:
+        raise ValueError(
+            f"the stored tables must be of the present code, but {', '.join(other)} changed: "
+            "run `python -m benchmarks --renew`, or measure all of them."
+        )
     for name in ("machine", "versions", "blas", "threads"):
         if stored[name] != measured[name]:
             raise ValueError(

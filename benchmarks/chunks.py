@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.clock import compare, milliseconds, seconds_per_call, short, take_turns
+from benchmarks.tables import table
 from rnnbook.pytorch.chunks import linear_attention, linear_attention_loop
 
 STEPS = 1024
@@ -66,8 +67,8 @@ def both_ways(attention, sought, do) -> Callable[[], torch.Tensor]:
     return run
 
 
-def report(rows: list[dict]) -> tuple[list[str], list[list[str]], str]:
-    """The head and the rows of a table, one for each size, and sentences about them."""
+def report(rows: list[dict]) -> str:
+    """A table, a row for each size, and sentences about them."""
     lengths = [f"C\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{chunk}" for chunk in CHUNKS]
     head = ["batch × keys × values", "loop, ms", *lengths]
     body = [
@@ -86,4 +87,4 @@ def report(rows: list[dict]) -> tuple[list[str], list[list[str]], str]:
         f"in {inside} of {len(rows)} rows neither the loop nor attention. "
         f"Largest error of any of them: {errors:.0e}."
     )
-    return head, body, said
+    return f"{table(head, body)}\n\n{said}"

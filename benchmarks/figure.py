@@ -51,14 +51,15 @@ def fingerprint(results: dict) -> str:
 
 
 def _parts(ax, results: dict) -> None:
-    colors = {"products": plots.BLUE, "calls": plots.VERMILION, "other": plots.SKY}
+    colors = {"products": plots.BLUE, "calls": plots.VERMILION, "rest": plots.SKY}
     for number, size in enumerate(SIZES):
-        plain = sum(time_of_parts(results, size, "plain").values())
+        plain = time_of_parts(results, size, "plain")["all"]
         for form, at in (("plain", number - 0.2), ("fused", number + 0.2)):
             below = 0.0
-            for name, ms in time_of_parts(results, size, form).items():
-                ax.bar(at, ms / plain, 0.34, bottom=below, color=colors[name])
-                below += ms / plain
+            parts = time_of_parts(results, size, form)
+            for name, color in colors.items():
+                ax.bar(at, parts[name] / plain, 0.34, bottom=below, color=color)
+                below += parts[name] / plain
             ax.annotate(form[0], (at, below), ha="center", va="bottom", fontsize=9)
     for name, color in colors.items():
         ax.bar(0, 0, color=color, label=name)

@@ -179,19 +179,17 @@ def time_of_parts(results: dict, size: tuple, form: str) -> dict[str, float]:
     """Milliseconds of the NumPy LSTM, ``form`` "plain" or "fused", at one size, one thread.
 
     products: at the rate of a large product; calls: what as many steps take where there is next to
-    nothing to compute; other: what is left.
+    nothing to compute; rest: what is left; all: what was measured.
     """
     (race,) = (
         row for row in results["ladder"] if (row["kind"], tuple(row["size"])) == ("LSTM", size)
     )
     share = race["ratios"]["kept arrays"]["median"] if form == "fused" else 1
+    whole = share * race["ms"]
     products = operations("LSTM", size) / rate(results) / 1e6
     calls = size[1] * microseconds(results, f"NumPy {form}") / 1e3
-    return {
-        "products": products,
-        "calls": calls,
-        "other": max(0, share * race["ms"] - products - calls),
-    }
+    rest = max(0, whole - products - calls)
+    return {"products": products, "calls": calls, "rest": rest, "all": whole}
 
 
 def rate(results: dict, of: str = "gflops") -> float:

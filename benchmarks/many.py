@@ -1,8 +1,6 @@
 """Many at once: seeds by vmap, processes, and what compilers and shorter numbers gain.
 
-    python -m benchmarks.many            measure all of it, print the tables
-
-On a machine with a GPU the same command measures there; CUDA graphs are measured only there.
+On a machine with a GPU the same functions measure there; CUDA graphs are measured only there.
 """
 
 import json
@@ -28,6 +26,7 @@ from benchmarks.clock import (
     take_turns,
     threads,
 )
+from benchmarks.tables import table
 from rnnbook import pytorch
 from rnnbook.distributed import Plan, process_group, train
 from rnnbook.pytorch import SequenceModel
@@ -293,33 +292,7 @@ def bfloat16(kind: str, size: Size, *, seconds: float, rounds: int) -> dict:
     }
 
 
-# All of it
-
-
-def measure(*, quick: bool = False) -> dict[str, list[dict]]:
-    """Rows of "seeds", "parallel", "shorter"; on one thread. ``quick`` shows that it runs."""
-    first = slice(1 if quick else None)
-    much, little = (
-        {"seconds": 0 if quick else seconds, "rounds": 2 if quick else 3} for seconds in (2, 1)
-    )
-    with threads(1):
-        return {
-            "seeds": [
-                seeds_race(number, size, **much)
-                for size in ENSEMBLES[first]
-                for number in SEEDS[first]
-            ],
-            "parallel": [parallel(size, quick=quick) for size in PARALLEL[first]],
-            "shorter": [
-                *(bfloat16(kind, size, **little) for size in SHORTER[first] for kind in KINDS),
-                graphs(SHORTER[0], **little),
-            ],
-        }
-
-
-def measure_compilers() -> list[dict]:
-    """Rows of what takes a minute each, most of it the compiler's."""
-    return [compiled(name) for name in COMPILED]
+# Tables
 
 
 def seeds_table(rows: list[dict]) -> str:
@@ -342,7 +315,7 @@ def seeds_table(rows: list[dict]) -> str:
     ]
     error = max(row["error"] for row in rows)
     return (
-        f"{_table(head, body)}\n\nOne training step of all seeds, in parts of the time of a loop "
+        f"{table(head, body)}\n\nOne training step of all seeds, in parts of the time of a loop "
         f"over plain GRUs. vmap is faster than that at {len(won)} of {len(rows)} sizes, at best "
         f"{best:.2f} of its time; and faster than any loop at {len(nearest)}. The largest "
         f"difference of a gradient: {error:.0e}."
@@ -358,7 +331,7 @@ def parallel_table(rows: list[dict]) -> str:
         cells = [_or_none(one, "{:.3g}"), _or_none(two, "{:.3g}")]
         ratio = "–" if one is None or two is None else f"{two / one:.2f}"
         body.append([str(row["batch"]), str(row["hidden"]), *cells, ratio])
-    return f"{_table(head, body)}\n\nOne step of `rnnbook.distributed`, one thread a process."
+    return f"{table(head, body)}\n\nOne step of `rnnbook.distributed`, one thread a process."
 
 
 def compilers_table(rows: list[dict]) -> str:
@@ -374,17 +347,11 @@ def compilers_table(rows: list[dict]) -> str:
         cells += [_or_none(row.get("seconds"), "{:.0f}"), _or_none(row.get("error"), "{:.0e}")]
         body.append([row["what"], row["device"], size, *cells])
     said = f"Not measured: {'; '.join(missing)}." if missing else "All were measured."
-    return f"{_table(head, body)}\n\n{said}"
+    return f"{table(head, body)}\n\n{said}"
 
 
 def _or_none(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    from benchmarks.report import table  # which imports the modules that it reports of
-
-    return table(head, body)
 
 
 def _in_a_process(command: list[str], patience: float, environment: dict | None = None) -> dict:
@@ -402,17 +369,13 @@ def _in_a_process(command: list[str], patience: float, environment: dict | None 
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["parallel"]:
+    """What :func:`_in_a_process` runs."""
+    if sys.argv[1] == "parallel":
         row = _parallel(*map(int, sys.argv[2:]))
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(row), flush=True)
-    elif sys.argv[1:2] == ["compiled"]:
-        print(json.dumps(_compiled(int(sys.argv[2]))))
     else:
-        rows = measure()
-        print(seeds_table(rows["seeds"]), "\n", flush=True)
-        print(parallel_table(rows["parallel"]), "\n", flush=True)
-        print(compilers_table(rows["shorter"] + measure_compilers()))
+        print(json.dumps(_compiled(int(sys.argv[2]))))
 
 
 if __name__ == "__main__":

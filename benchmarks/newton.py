@@ -8,7 +8,7 @@ import torch
 from benchmarks import layers
 from benchmarks.clock import compare, milliseconds, short, take_turns
 from benchmarks.processes import OwnProcess
-from benchmarks.report import table
+from benchmarks.tables import table
 from rnnbook import pytorch
 from rnnbook.pytorch import newton
 

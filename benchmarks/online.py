@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.clock import compare, milliseconds, seconds_per_call, short, take_turns
+from benchmarks.tables import table
 from rnnbook.scratch import RNN, Cell, MinGRU, MinGRUCell, RecurrentLayer, RNNCell
 from rnnbook.scratch.online import RTRL, UORO, OnlineGradient, SnAp1, joined
 
@@ -100,8 +101,6 @@ def report(rows: Sequence[dict]) -> str:
         ]
         for row in rows
     ]
-    lines = [head, ["--:"] * len(head), *body]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     ends = {
         name: [row["hidden"] for row in rows if name in row["ms"]][-FITTED:]
         for name in ("BPTT", *NAMES)
@@ -111,8 +110,8 @@ def report(rows: Sequence[dict]) -> str:
         for name, hidden in ends.items()
     )
     return (
-        f"{table}\n\nTime of a step; columns with × are shares of BPTT's, one stream, one thread. "
-        f"Over the {FITTED} largest sizes of each the time grows like {fitted}."
+        f"{table(head, body)}\n\nTime of a step; columns with × are shares of BPTT's, one stream, "
+        f"one thread. Over the {FITTED} largest sizes of each the time grows like {fitted}."
     )
 
 

@@ -4,12 +4,16 @@ What stands in a file between ``<!-- benchmarks NAME -->`` and ``<!-- end -->`` 
 function NAME of ``PARTS``.
 """
 
+import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import geometric_mean, median
 
+from benchmarks import chunks, many, newton, online, unequal
 from benchmarks.layers import KINDS, RACES, SIZES, microseconds, rate, time_of_parts
+from benchmarks.tables import table
+from rnnbook.experiments import load_results
+from rnnbook.experiments.studies import batch_size
 
 MARKED = re.compile(r"(<!-- benchmarks (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NONE = "–"
@@ -94,16 +98,14 @@ def pytorch_plain(results: dict) -> str:
 
 def parts(results: dict) -> str:
     """What the LSTM's time goes into, at the five sizes; milliseconds."""
-    body = []
+    body, each = [], ("calls", "rest", "all")
     for size in SIZES:
         plain, fused = (time_of_parts(results, size, form) for form in ("plain", "fused"))
-        of_fused = [fused["calls"], fused["other"], sum(fused.values())]
-        of_plain = [plain["calls"], plain["other"], sum(plain.values())]
-        numbers = [fused["products"], *of_plain, *of_fused]
+        numbers = [fused["products"], *(form[name] for form in (plain, fused) for name in each)]
         body.append([_size(size), *(f"{number:.2g}" for number in numbers)])
-    each = ("calls", "rest", "all")
-    head = ["batch, T, input, hidden", "products", *(f"plain: {name}" for name in each)]
-    return table([*head, *(f"fused: {name}" for name in each)], body)
+    head = ["batch, T, input, hidden", "products"]
+    head += [f"{form}: {name}" for form in ("plain", "fused") for name in each]
+    return table(head, body)
 
 
 def roofline(results: dict) -> str:
@@ -194,6 +196,167 @@ def cost(results: dict) -> str:
     return table(["", *head], body)
 
 
+def of_chunks(results: dict) -> str:
+    return chunks.report(results["chunks"])
+
+
+def of_unequal(results: dict) -> str:
+    return unequal.report(results["unequal"])
+
+
+def of_newton(results: dict) -> str:
+    return newton.report(results["newton"])
+
+
+def of_online(results: dict) -> str:
+    return online.report(results["online"])
+
+
+def of_seeds(results: dict) -> str:
+    return many.seeds_table(results["seeds"])
+
+
+def of_parallel(results: dict) -> str:
+    return many.parallel_table(results["parallel"])
+
+
+def of_compilers(results: dict) -> str:
+    return many.compilers_table(results["compilers"])
+
+
+def batches(results: dict) -> str:
+    """What updates of larger batches cost in sequences and in time: digits, by the study."""
+    runs = load_results("batch_size")["runs"]
+    ms = {
+        row["size"][0]: row["ms"]["NumPy fused"]
+        for row in results["cost"]
+        if (row["kind"], row["varied"]) == ("GRU", "batch")
+    }
+    body = []
+    for batch in batch_size.BATCHES:
+        exponent, updates = _at_best_rate(runs, batch)
+        rate = batch_size.TASKS["digits"].rate * 2.0**exponent
+        seconds = updates * ms[batch] / 1e3
+        numbers = [f"{updates:.0f}", f"{updates * batch:,.0f}", f"{ms[batch]:.2g}"]
+        body.append([str(batch), f"{rate:g}", *numbers, f"{seconds:.2g}"])
+    head = ["batch", "rate", "updates", "images", "one update, ms", "all, seconds"]
+    return table(head, body)
+
+
+def _at_best_rate(runs: list[dict], batch: int) -> tuple[int, float]:
+    """The exponent chosen by the first three seeds, and the median of updates of the others."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        if [run["setting"][name] for name in ("task", "batch", "warm_up")] == ["digits", batch, 0]:
+            updates = run["metrics"]["updates"]
+            found.setdefault(run["setting"]["exponent"], []).append(updates or math.inf)
+    best = min(found, key=lambda exponent: median(found[exponent][:3]))
+    return best, median(found[best][3:])
+
+
+def decisions(results: dict) -> str:
+    """Where training is slow, what has helped, by how much, and when it does not help."""
+    ladders = [
+        row["ratios"]["kept arrays"]["median"] for row in results["ladder"] if row["kind"] == "LSTM"
+    ]
+    over = {
+        kind: [
+            row["ratios"]["PyTorch fused"]["median"]
+            for row in results["layers"]
+            if (row["kind"], row["threads"]) == (kind, 1)
+        ]
+        for kind in ("GRU", "RNN")
+    }
+    solved = min(results["newton"], key=lambda row: row["ratios"]["fused"]["median"])
+    batch, steps, hidden = solved["size"]
+    wins = sum(row["ratios"]["fused"]["median"] < 1 for row in results["newton"])
+    chunked = [min(r["median"] for r in row["ratios"].values()) for row in results["chunks"]]
+    buckets = [row["ratios"]["buckets"]["median"] for row in results["unequal"]]
+    seeds = {row["seeds"]: row for row in results["seeds"] if row["size"][3] == 16}
+    many, few = max(seeds), min(seeds)
+    two = [row["ms"]["2"] / row["ms"]["1"] for row in results["parallel"]]
+    halves = [row["ratio"]["median"] for row in results["compilers"] if "bfloat16" in row["what"]]
+    rows = [
+        [
+            "a layer of your own, small",
+            "fuse its loop ({ref}`sec-efficient-time`)",
+            f"LSTM: {_range(ladders)} of the plain layer's time",
+            "hundreds of units; a cell that you still change",
+        ],
+        [
+            "an ordinary layer in PyTorch",
+            "LSTM: `torch.nn`; GRU and RNN: `FusedGRU`, `FusedRNN`",
+            f"{_range(over['GRU'])} (GRU), {_range(over['RNN'])} (RNN) of `torch.nn`'s time",
+            "on a GPU, where `torch.nn` has cuDNN",
+        ],
+        [
+            "long sequences, few units, a small batch",
+            "Newton over time ({ref}`sec-efficient-newton`)",
+            f"faster than the fused {solved['kind']} at {wins} of {len(results['newton'])} sizes; "
+            f"{solved['ratios']['fused']['median']:.2f} of its time for batch {batch}, T {steps}, "
+            f"H {hidden}",
+            "wide states, large batches; networks near chaos",
+        ],
+        [
+            "the cell is yours to choose",
+            "a linear recurrence, by a scan or in chunks ({ref}`sec-efficient-scan`)",
+            f"{_range(chunked)} of the loop's time in the best chunks",
+            "what must track a state, as parity",
+        ],
+        [
+            "a stream without an end",
+            "MinGRU and SnAp-1 ({ref}`sec-efficient-online`)",
+            "the exact gradient with one number for each weight",
+            "dense recurrent weights: biased",
+        ],
+        [
+            "memory is full",
+            "checkpoints ({ref}`sec-efficient-memory`)",
+            r"bytes of the order of $\sqrt T$, for one more forward pass",
+            "a loss at every step keeps every output",
+        ],
+        [
+            "lengths differ",
+            "buckets ({ref}`sec-efficient-unequal`)",
+            f"{_range(buckets)} of the padded time",
+            "targets that depend on the length: noisier",
+        ],
+        [
+            "many seeds of a small network",
+            "`Ensemble` ({ref}`sec-efficient-many`)",
+            f"{many} seeds, 16 units: {seeds[many]['ratios']['vmap']['median']:.2f} of a loop "
+            "over plain layers",
+            f"{few} seed: {seeds[few]['ratios']['vmap']['median']:.1f} times the loop",
+        ],
+        [
+            "several processors",
+            "`rnnbook.distributed` ({ref}`sec-efficient-many`)",
+            f"two processes: {min(two):.2f} of one's time (batch 512, H 128)",
+            f"small batches: {max(two):.2f} (batch 32, H 32)",
+        ],
+        [
+            "processors are idle",
+            "larger batches ({ref}`sec-efficient-batches`)",
+            "four times the batch: less than half of the updates, up to 128",
+            "one busy core; where a higher rate is not borne",
+        ],
+        [
+            "the products take the time",
+            "bfloat16 ({ref}`sec-efficient-compilers`)",
+            f"{_range(halves)} of float32's time",
+            "small layers",
+        ],
+    ]
+    head = ["your situation", "what to do", "what it gains, measured", "when it does not help"]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * 4, *rows])
+    title = "Where training is slow, and what has helped here."
+    return f"```{{table}} {title}\n:name: tab-efficient-decide\n\n{lines}\n```"
+
+
+def _range(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
 PARTS = {
     "machine": machine,
     "numpy_fused": numpy_fused,
@@ -204,6 +367,15 @@ PARTS = {
     "roofline": roofline,
     "ladder": ladder,
     "ladder_lstm": ladder_lstm,
+    "newton": of_newton,
+    "chunks": of_chunks,
+    "online": of_online,
+    "unequal": of_unequal,
+    "seeds": of_seeds,
+    "parallel": of_parallel,
+    "compilers": of_compilers,
+    "batches": batches,
+    "decisions": decisions,
     "scan": scan,
     "cost": cost,
 }
@@ -212,18 +384,6 @@ SCANS = {
     "PyTorch": ("PyTorch", "odd-even"),
     "in logs": ("PyTorch", "log-space"),
 }
-
-
-def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table with its columns aligned, as readable on a console as on a page."""
-    rows = [head, *rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
-    return "\n".join(lines)
 
 
 def _against_torch(results: dict, name: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.clock import compare, milliseconds, seconds_per_call, short, take_turns
+from benchmarks.tables import table
 from rnnbook import pytorch, scratch
 
 SIZES = [(32, 50, 16, 64), (32, 200, 16, 64)]  # sequences in a batch, steps, input, hidden
@@ -108,8 +109,8 @@ LIBRARIES: dict[str, Callable] = {
 }
 
 
-def report(rows: list[dict]) -> tuple[list[str], list[list[str]], str]:
-    """The head and the rows of a table, one for each layer, and sentences about them."""
+def report(rows: list[dict]) -> str:
+    """A table, a row for each layer, and sentences about them."""
     sizes = list(dict.fromkeys(tuple(row["size"]) for row in rows))
     found = {(row["library"], row["kind"], tuple(row["size"])): row for row in rows}
     body = []
@@ -137,7 +138,7 @@ def report(rows: list[dict]) -> tuple[list[str], list[list[str]], str]:
         f"Slowest, packed, is {slowest['library']} {slowest['kind']} at T = {slowest['size'][1]}: "
         f"{worst:.1f} times the padded time."
     )
-    return head, body, said
+    return f"{table(head, body)}\n\n{said}"
 
 
 def _percent(shares: list[dict], way: str) -> str:
