@@ -43,7 +43,7 @@ lab: environment ## open the chapters in JupyterLab
 	@$(PY) -m jupyterlab
 
 # labml-nn's own dependencies are not wanted: its LSTM needs nothing but PyTorch.
-bench: environment ## measure the layers against torch.nn, about ten minutes; rewrites the tables
+bench: environment ## measure the layers against torch.nn, about twenty minutes; rewrites the tables
 	@$(PY) -m pip install -q --no-deps --disable-pip-version-check labml-nn==0.5.1 || true
 	@$(PY) -m benchmarks
 

@@ -22,8 +22,8 @@ import psutil
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import layers, report, scans
-from benchmarks.__main__ import FIGURE, PAGE, README, RESULTS, ROOT, dumps
+from benchmarks import layers, newton, online, report, scans, unequal
+from benchmarks.__main__ import FIGURES, PAGES, README, RESULTS, ROOT, TABLES, dumps
 from benchmarks.clock import SAMPLE, blas, compare, seconds_per_call, take_turns, threads
 from benchmarks.ladder import RUNGS
 from benchmarks.layers import Unavailable
@@ -37,21 +37,23 @@ def results():
     return json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    ("path", "parts"),
-    [(README, {"machine", "numpy_fused"}), (PAGE, set(report.PARTS))],
-    ids=["README", "page"],
-)
-def test_tables_are_those_of_the_stored_measurements(path, parts, results):
+@pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: path.stem)
+def test_tables_are_those_of_the_stored_measurements(path, results):
     text = path.read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- benchmarks (\w+) -->", text)) == parts
+    assert report.MARKED.search(text)
     assert report.filled(text, results) == text, "run `python -m benchmarks --readme --page`"
 
 
-def test_figure_is_drawn_from_the_stored_measurements(results):
+def test_every_table_stands_on_some_page():
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    assert set(re.findall(r"<!-- benchmarks (\w+) -->", text)) == set(report.PARTS)
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
+def test_figures_are_drawn_from_the_stored_measurements(path, results):
     from benchmarks.figure import fingerprint
 
-    svg = FIGURE.read_text(encoding="utf-8")
+    svg = path.read_text(encoding="utf-8")
     assert fingerprint(results) in svg, "run `python -m benchmarks --plot`"
 
 
@@ -106,6 +108,40 @@ def test_stored_measurements_are_complete(results):
     assert all(["plain", *row["ratios"]] == list(RUNGS) for row in results["ladder"])
     assert len(results["scan"]) == 2 * len(scans.STEPS) * len(scans.WIDTHS)
     assert len(results["cost"]) == 3 * sum(map(len, layers.COSTS.values()))
+
+
+def test_every_table_was_measured_and_has_its_day(results):
+    assert list(results["dates"]) == list(TABLES)
+    assert all(results[name] for name in TABLES)
+    assert len(results["newton"]) == len(newton.RACES)
+    assert len(results["online"]) == len(online.HIDDEN)
+    assert len(results["unequal"]) == 2 * 3 * len(unequal.SIZES)
+    days = report.machine(results | {"dates": {"a": "2030-01-01", "b": "2030-02-01"}})
+    assert days.startswith("Measured between 2030-01-01 and 2030-02-01: ")
+
+
+def test_tables_measured_anew_join_the_others(results, monkeypatch):
+    today = {"peak": "2030-01-01"}
+    new = results | {"peak": [{"threads": 1}], "dates": today, "code": bench.code()}
+    monkeypatch.setattr(bench, "changed", lambda stored: [])
+    joined = bench.joined(new)
+    assert joined["peak"] == [{"threads": 1}]
+    assert joined["dates"] == results["dates"] | today
+    assert joined["scan"] == results["scan"]
+    with pytest.raises(ValueError, match="must have the same threads, 7, got"):
+        bench.joined(new | {"threads": 7})
+    monkeypatch.setattr(bench, "changed", lambda stored: ["rnnbook/scratch/fused.py"])
+    with pytest.raises(ValueError, match=r"but rnnbook/scratch/fused\.py changed"):
+        bench.joined(new)
+
+
+def test_time_has_three_parts(results):
+    for size in layers.SIZES:
+        for form in ("plain", "fused"):
+            parts = layers.time_of_parts(results, size, form)
+            three = parts["products"] + parts["calls"] + parts["rest"]
+            assert three == pytest.approx(parts["all"])
+    assert layers.operations("LSTM", (10, 10, 1, 50)) == 6_120_000
 
 
 def test_stored_measurements_name_no_machine(results):
@@ -273,7 +309,7 @@ def test_what_a_ratio_is_measured_by():
 
 def test_quick_run_prints_two_tables():
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks", "--quick"]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "peak", "layers", "ladder"]
     before = RESULTS.read_bytes()
     done = subprocess.run(command, cwd=ROOT, env=one_thread, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -281,3 +317,19 @@ def test_quick_run_prints_two_tables():
     of_layers = 2 + 6 + 1  # head, two sizes of three kinds, geometric means
     assert len(rows) == of_layers + 2 + 3 * len(RUNGS)
     assert RESULTS.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["newton", "chunks", "online", "unequal", "seeds", "parallel"])
+def test_other_tables_can_be_measured_and_told(name):
+    measured = bench.measure([name], quick=True)
+    assert measured[name]
+    lines = report.PARTS[name](measured).splitlines()
+    assert lines[0].startswith("|")
+    assert len(lines) >= 2 + len(measured[name]) // 2
+
+
+def test_an_unknown_table_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "speed"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "TABLE must be one of peak, calls, layers" in capsys.readouterr().err

@@ -21,7 +21,8 @@ METHODS = {
     "GRU": ("RTRL", "SnAp-1", "UORO", "equal memory", "reaches"),
     "MinGRU": ("SnAp-1", "UORO", "equal memory", "reaches"),  # RTRL and SnAp-1 are the same here
 }
-RATES = (0.03, 0.01, 0.003, 0.001)
+RATES = {"GRU": (0.1, 0.03, 0.01, 0.003), "MinGRU": (0.3, 0.1, 0.03, 0.01)}
+LOW_RATES = (0.03, 0.01, 0.003, 0.001)  # UORO's, which is noisy
 BLOCK = 50  # answers over which an error is averaged
 
 
@@ -71,12 +72,12 @@ def errand(rng: np.random.Generator) -> tuple[np.ndarray, float]:
 
 
 def settings(quick: bool) -> list[dict]:
-    """Every cell with every method, each at three rates; UORO, the noisy one, at four."""
+    """Every cell with every method, each at four rates."""
     return [
         {"cell": cell, "method": method, "lr": lr, "answers": 50 if quick else 1200}
         for cell in CELLS
         for method in METHODS[cell]
-        for lr in ((0.01,) if quick else RATES if method == "UORO" else RATES[:3])
+        for lr in ((0.01,) if quick else LOW_RATES if method == "UORO" else RATES[cell])
     ]
 
 
