@@ -6,7 +6,7 @@ from test_train import FAMILIES, problem, train
 
 from rnnbook.scratch import GRU, Linear, SequenceModel, losses, optim
 from rnnbook.tasks import Batch
-from rnnbook.tasks.batch import bucketed
+from rnnbook.tasks.buckets import bucketed
 from rnnbook.train import evaluate, fit
 
 

@@ -230,8 +230,8 @@ class FusedLSTM(Fused, LSTM):
         read[:T, H:-1] = x
         read[:, -1] = 1
         h = read[:, :H]  # h[t + 1] is written where step t + 1 will read it
-        # The gates f, i, o and, in this order, their partners, what they multiply: c_before, g,
-        # tanh_c.
+        # The gates f, i, o and, in this order, their partners, what they multiply:
+        # c_before, g, tanh_c.
         kept = memory.array("kept", T + 1, 6, H, B)
         c = kept[:, 3]
         h[0], c[0] = h0, c0
