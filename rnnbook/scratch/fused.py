@@ -276,22 +276,25 @@ class FusedLSTM(Fused, LSTM):
         da = d[:4].reshape(4 * H, B)
         for block in blocks(T, B):
             # As (4H, steps, B) in memory, for the product that sums over steps and batch.
-            all_da = memory.array("da", 4 * H, block.stop - block.start, B).transpose(1, 0, 2)
+            columns = block.stop - block.start, B
+            all_da = memory.array("da", 4 * H, *columns).transpose(1, 0, 2)
             gates, partners = kept[block, :3], kept[block, 3:]
             kept_parts = gates, partners, gates[:, 0], gates[:, 1:], partners[:, 1:]
-            steps = backwards(range(T)[block], doutput[block], *kept_parts, all_da, dx[block])
-            for t, doutput_t, gates_t, partners_t, f_t, i_o_t, tanhs_t, all_da_t, dx_t in steps:
+            given = doutput[block], *kept_parts, all_da, dx[block]
+            steps = backwards(range(T)[block], *given)
+            for t, dy_t, gates_t, partners_t, f_t, i_o_t, tanhs_t, all_da_t, dx_t in steps:
                 if t in ends:
                     dh[:, ends[t]] += dh_final[:, ends[t]]
                     dc[:, ends[t]] += dc_final[:, ends[t]]
-                # Derivatives of gate * partner, by the gate's a: partner * gate * (1 - gate),
+                # Derivatives of gate * partner, by the gate's a:
+                # partner * gate * (1 - gate),
                 np.multiply(gates_t, partners_t, out=products)
                 np.subtract(one, gates_t, out=by_gates)
                 by_gates *= products
                 # and by the a or c in a partner that is a tanh: gate * (1 - tanh^2).
                 np.multiply(of_tanhs, tanhs_t, out=by_tanhs)
                 np.subtract(i_o_t, by_tanhs, out=by_tanhs)
-                dh += doutput_t
+                dh += dy_t
                 da_o *= dh
                 dc_by_h *= dh
                 dc += dc_by_h
