@@ -269,7 +269,13 @@ def decisions(results: dict) -> str:
     }
     solved = min(results["newton"], key=lambda row: row["ratios"]["fused"]["median"])
     batch, steps, hidden = solved["size"]
-    wins = sum(row["ratios"]["fused"]["median"] < 1 for row in results["newton"])
+    won = [
+        f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)} sizes ({kind})"
+        for kind in ("GRU", "LSTM")
+        for ratios in [
+            [r["ratios"]["fused"]["median"] for r in results["newton"] if r["kind"] == kind]
+        ]
+    ]
     chunked = [min(r["median"] for r in row["ratios"].values()) for row in results["chunks"]]
     buckets = [row["ratios"]["buckets"]["median"] for row in results["unequal"]]
     seeds = {row["seeds"]: row for row in results["seeds"] if row["size"][3] == 16}
@@ -292,16 +298,16 @@ def decisions(results: dict) -> str:
         [
             "long sequences, few units, a small batch",
             "Newton over time ({ref}`sec-efficient-newton`)",
-            f"faster than the fused {solved['kind']} at {wins} of {len(results['newton'])} sizes; "
+            f"faster than the fused layer at {' and '.join(won)}; at best "
             f"{solved['ratios']['fused']['median']:.2f} of its time for batch {batch}, T {steps}, "
             f"H {hidden}",
-            "wide states, large batches; networks near chaos",
+            "wide states, large batches; networks near chaos; against `torch.nn.LSTM`",
         ],
         [
             "the cell is yours to choose",
             "a linear recurrence, by a scan or in chunks ({ref}`sec-efficient-scan`)",
             f"{_range(chunked)} of the loop's time in the best chunks",
-            "what must track a state, as parity",
+            "what must track a state, as parity (positive gates)",
         ],
         [
             "a stream without an end",

@@ -82,7 +82,7 @@ def linear_attention(
     return torch.cat(outputs, dim=1), S
 
 
-def one_chunk(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+def one_chunk(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, S: Tensor):
     """The outputs of C steps after the state ``S``, and the state after them."""
     A = log_a.cumsum(1)  # (B, C): log of a_1 ... a_t
     between = A[:, :, None] - A[:, None, :]  # (B, C, C): log of a_{s+1} ... a_t
@@ -90,6 +90,7 @@ def one_chunk(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, S: Tensor) -> tupl
     scores = (q @ k.mT) * between.masked_fill(future, -torch.inf).exp()
     o = scores @ v + A.exp()[:, :, None] * (q @ S)
 
-    to_end = (A[:, -1:] - A).exp()  # (B, C): how much of step s the chunk's end still holds
+    # (B, C): how much of step s the chunk's end still holds
+    to_end = (A[:, -1:] - A).exp()
     S = A[:, -1].exp()[:, None, None] * S + (to_end[:, :, None] * k).mT @ v
     return o, S

@@ -59,7 +59,11 @@ class Ensemble:
         return [weights for weights in self.params.values() if weights.requires_grad]
 
     def gradients(
-        self, loss: Callable[..., Tensor], x: Tensor, *targets: Tensor, own_data: bool = False
+        self,
+        loss: Callable[..., Tensor],
+        x: Tensor,
+        *targets: Tensor,
+        own_data: bool = False,
     ) -> Tensor:
         """Fill ``grad`` of the stacked weights; each model's loss (S,), before the update.
 

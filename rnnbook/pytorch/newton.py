@@ -156,10 +156,8 @@ def linearize(
     f = everywhere(step, x.detach(), before)
     if jacobian == "zero":
         return f.detach(), torch.zeros_like(f)
-    rows = [
-        torch.autograd.grad(f_i.sum(), before, retain_graph=True, materialize_grads=True)[0]
-        for f_i in f.unbind(2)
-    ]
+    options = {"retain_graph": True, "materialize_grads": True}
+    rows = [torch.autograd.grad(f_i.sum(), before, **options)[0] for f_i in f.unbind(2)]
     J = torch.stack(rows, dim=2)
     return f.detach(), J if jacobian == "full" else J.diagonal(dim1=2, dim2=3)
 
@@ -188,7 +186,8 @@ def matrix_scan(a: Tensor, b: Tensor) -> Tensor:
     a_even, b_even = a[:, 0 : steps - 1 : 2], b[:, 0 : steps - 1 : 2]
     a_odd, b_odd = a[:, 1::2], b[:, 1::2]
     h = torch.empty_like(b)
-    h[:, 1::2] = matrix_scan(a_odd @ a_even, b_odd + times(a_odd, b_even))  # two at once
+    # Two steps at once:
+    h[:, 1::2] = matrix_scan(a_odd @ a_even, b_odd + times(a_odd, b_even))
     h[:, 0] = b[:, 0]
     h[:, 2::2] = b[:, 2::2] + times(a[:, 2::2], h[:, 1 : steps - 1 : 2])
     return h
@@ -216,7 +215,7 @@ class _ThroughTime(Function):
     @staticmethod
     def backward(ctx, dh):
         if torch.is_grad_enabled():  # with create_graph=True
-            raise RuntimeError("newton.solve can be differentiated once; run the loop instead.")
+            raise RuntimeError("newton.solve is differentiable once; run the loop.")
         (J,) = ctx.saved_tensors
         J_next = torch.cat([J[:, 1:], torch.zeros_like(J[:, :1])], dim=1)
         return matrix_scan(J_next.mT.flip(1), dh.flip(1)).flip(1), None

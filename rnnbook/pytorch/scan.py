@@ -75,7 +75,8 @@ def _odd_even(a: Tensor, b: Tensor) -> Tensor:
     a_even, b_even = a[:, 0 : steps - 1 : 2], b[:, 0 : steps - 1 : 2]
     a_odd, b_odd = a[:, 1::2], b[:, 1::2]
     h = torch.empty_like(b)
-    h[:, 1::2] = _odd_even(a_odd * a_even, torch.addcmul(b_odd, a_odd, b_even))  # two at once
+    # Two steps at once:
+    h[:, 1::2] = _odd_even(a_odd * a_even, torch.addcmul(b_odd, a_odd, b_even))
     h[:, 0] = b[:, 0]
     h[:, 2::2] = torch.addcmul(b[:, 2::2], a[:, 2::2], h[:, 1 : steps - 1 : 2])
     return h
