@@ -19,6 +19,7 @@ correction is cheaper, and more of them are needed to the same solution.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -156,8 +157,8 @@ def linearize(
     f = everywhere(step, x.detach(), before)
     if jacobian == "zero":
         return f.detach(), torch.zeros_like(f)
-    options = {"retain_graph": True, "materialize_grads": True}
-    rows = [torch.autograd.grad(f_i.sum(), before, **options)[0] for f_i in f.unbind(2)]
+    grad = partial(torch.autograd.grad, retain_graph=True, materialize_grads=True)
+    rows = [grad(f_i.sum(), before)[0] for f_i in f.unbind(2)]
     J = torch.stack(rows, dim=2)
     return f.detach(), J if jacobian == "full" else J.diagonal(dim1=2, dim2=3)
 
