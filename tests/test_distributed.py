@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("psutil", reason="psutil ends a process")
 pytest.importorskip("torch", reason="the processes train torch modules")
 
+import psutil
 import torch
 
 from rnnbook import distributed
@@ -96,7 +97,7 @@ def killed(tmp_path_factory):
     process = start(*OWN, *options, "--steps", 10**6, "--checkpoint", file)
     while not file.exists() and process.poll() is None:
         time.sleep(0.05)
-    os.kill(workers(process)[1], signal.SIGKILL)
+    psutil.Process(workers(process)[1]).kill()
     began = time.perf_counter()
     return file, options, finish(process), time.perf_counter() - began
 
