@@ -178,6 +178,10 @@ def _parallel(batch: int, hidden: int, steps: int) -> dict:
 # Compilers
 
 
+def compiled_size(steps: int) -> Size:
+    return 32, steps, 16, 64
+
+
 def compiled(name: str) -> dict:
     """``torch.compile`` of a GRU over a few steps, forward and backward, with an empty cache.
 
@@ -185,6 +189,7 @@ def compiled(name: str) -> dict:
     says why it has not.
     """
     row: dict[str, object] = {"what": f"torch.compile, {name}", "device": DEVICE}
+    row["size"] = list(compiled_size(COMPILED[name]))
     with tempfile.TemporaryDirectory() as cache:
         environment = {"TORCHINDUCTOR_CACHE_DIR": cache}
         try:
@@ -199,9 +204,9 @@ def compiled(name: str) -> dict:
 
 def _compiled(steps: int) -> dict:
     with threads(1):
-        size = (32, steps, 16, 64)
+        _, _, inputs, hidden = size = compiled_size(steps)
         x, _ = _data(size)
-        layer = pytorch.GRU(16, 64, device=DEVICE)
+        layer = pytorch.GRU(inputs, hidden, device=DEVICE)
         began = time.perf_counter()
         fast = torch.compile(layer)
         contestants = {"eager": _both_ways(layer, x), "compiled": _both_ways(fast, x)}

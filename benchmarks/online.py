@@ -110,8 +110,8 @@ def report(rows: Sequence[dict]) -> str:
         for name, hidden in ends.items()
     )
     return (
-        f"{table(head, body)}\n\nTime of a step; columns with × are shares of BPTT's, one stream, "
-        f"one thread. Over the {FITTED} largest sizes of each the time grows like {fitted}."
+        f"{table(head, body)}\n\nTime of a step; columns with × are multiples of BPTT's, one "
+        f"stream, one thread. Over the {FITTED} largest sizes of each the time grows like {fitted}."
     )
 
 

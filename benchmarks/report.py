@@ -102,7 +102,7 @@ def parts(results: dict) -> str:
     for size in SIZES:
         plain, fused = (time_of_parts(results, size, form) for form in ("plain", "fused"))
         numbers = [fused["products"], *(form[name] for form in (plain, fused) for name in each)]
-        body.append([_size(size), *(f"{number:.2g}" for number in numbers)])
+        body.append([_size(size), *(f"{float(f'{number:.2g}'):g}" for number in numbers)])
     head = ["batch, T, input, hidden", "products"]
     head += [f"{form}: {name}" for form in ("plain", "fused") for name in each]
     return table(head, body)
@@ -196,34 +196,6 @@ def cost(results: dict) -> str:
     return table(["", *head], body)
 
 
-def of_chunks(results: dict) -> str:
-    return chunks.report(results["chunks"])
-
-
-def of_unequal(results: dict) -> str:
-    return unequal.report(results["unequal"])
-
-
-def of_newton(results: dict) -> str:
-    return newton.report(results["newton"])
-
-
-def of_online(results: dict) -> str:
-    return online.report(results["online"])
-
-
-def of_seeds(results: dict) -> str:
-    return many.seeds_table(results["seeds"])
-
-
-def of_parallel(results: dict) -> str:
-    return many.parallel_table(results["parallel"])
-
-
-def of_compilers(results: dict) -> str:
-    return many.compilers_table(results["compilers"])
-
-
 def batches(results: dict) -> str:
     """What updates of larger batches cost in sequences and in time: digits, by the study."""
     runs = load_results("batch_size")["runs"]
@@ -280,8 +252,16 @@ def decisions(results: dict) -> str:
     buckets = [row["ratios"]["buckets"]["median"] for row in results["unequal"]]
     seeds = {row["seeds"]: row for row in results["seeds"] if row["size"][3] == 16}
     many, few = max(seeds), min(seeds)
-    two = [row["ms"]["2"] / row["ms"]["1"] for row in results["parallel"]]
-    halves = [row["ratio"]["median"] for row in results["compilers"] if "bfloat16" in row["what"]]
+    two = {
+        f"batch {row['batch']}, H {row['hidden']}": row["ms"]["2"] / row["ms"]["1"]
+        for row in results["parallel"]
+    }
+    best, worst = min(two, key=two.get), max(two, key=two.get)
+    halves: dict[int, list[float]] = {}
+    for row in results["compilers"]:
+        if "bfloat16" in row["what"]:
+            halves.setdefault(row["size"][3], []).append(row["ratio"]["median"])
+    wide, narrow = max(halves), min(halves)
     rows = [
         [
             "a layer of your own, small",
@@ -337,8 +317,8 @@ def decisions(results: dict) -> str:
         [
             "several processors",
             "`rnnbook.distributed` ({ref}`sec-efficient-many`)",
-            f"two processes: {min(two):.2f} of one's time (batch 512, H 128)",
-            f"small batches: {max(two):.2f} (batch 32, H 32)",
+            f"two processes: {two[best]:.2f} of one's time ({best})",
+            f"small batches: {two[worst]:.2f} ({worst})",
         ],
         [
             "processors are idle",
@@ -349,8 +329,8 @@ def decisions(results: dict) -> str:
         [
             "the products take the time",
             "bfloat16 ({ref}`sec-efficient-compilers`)",
-            f"{_range(halves)} of float32's time",
-            "small layers",
+            f"{_range(halves[wide])} of float32's time (H {wide})",
+            f"small layers: {_range(halves[narrow])} (H {narrow})",
         ],
     ]
     head = ["your situation", "what to do", "what it gains, measured", "when it does not help"]
@@ -373,17 +353,22 @@ PARTS = {
     "roofline": roofline,
     "ladder": ladder,
     "ladder_lstm": ladder_lstm,
-    "newton": of_newton,
-    "chunks": of_chunks,
-    "online": of_online,
-    "unequal": of_unequal,
-    "seeds": of_seeds,
-    "parallel": of_parallel,
-    "compilers": of_compilers,
     "batches": batches,
     "decisions": decisions,
     "scan": scan,
     "cost": cost,
+}
+TOLD = {  # by their own modules
+    "newton": newton.report,
+    "chunks": chunks.report,
+    "online": online.report,
+    "unequal": unequal.report,
+    "seeds": many.seeds_table,
+    "parallel": many.parallel_table,
+    "compilers": many.compilers_table,
+}
+PARTS |= {
+    name: lambda results, name=name, tell=tell: tell(results[name]) for name, tell in TOLD.items()
 }
 SCANS = {
     "NumPy": ("NumPy", "odd-even"),

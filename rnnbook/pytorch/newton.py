@@ -34,7 +34,7 @@ from rnnbook.checks import (
     check_shape,
 )
 from rnnbook.pytorch.layer import RecurrentLayer, check_tensor, last, open_sequences
-from rnnbook.pytorch.scan import recurrence_scan
+from rnnbook.pytorch.scan import odd_even, recurrence_scan
 
 Step = Callable[[Tensor, Tensor], Tensor]
 
@@ -181,17 +181,7 @@ def matrix_scan(a: Tensor, b: Tensor) -> Tensor:
     ``a`` (B, T, S, S) and ``b`` (B, T, S) -> ``h`` (B, T, S), by about T products of matrices. As
     :func:`~rnnbook.pytorch.scan.recurrence_scan`: every second state first, then the others.
     """
-    steps = b.shape[1]
-    if steps == 1:
-        return b
-    a_even, b_even = a[:, 0 : steps - 1 : 2], b[:, 0 : steps - 1 : 2]
-    a_odd, b_odd = a[:, 1::2], b[:, 1::2]
-    h = torch.empty_like(b)
-    # Two steps at once:
-    h[:, 1::2] = matrix_scan(a_odd @ a_even, b_odd + times(a_odd, b_even))
-    h[:, 0] = b[:, 0]
-    h[:, 2::2] = b[:, 2::2] + times(a[:, 2::2], h[:, 1 : steps - 1 : 2])
-    return h
+    return odd_even(a, b, torch.matmul, lambda b, a, h: b + times(a, h))
 
 
 def times(matrices: Tensor, vectors: Tensor) -> Tensor:

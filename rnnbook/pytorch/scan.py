@@ -13,6 +13,8 @@ the same states, all differentiable, the first two for complex numbers as well:
 Which is fastest depends on the machine and on B x H: measure before choosing.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -38,7 +40,8 @@ class _Scan(Function):
     @staticmethod
     def forward(ctx, a, b, h0):
         first = torch.addcmul(b[:, :1], a[:, :1], h0[:, None])  # with h0 inside, zero precedes
-        h = _odd_even(a, torch.cat([first, b[:, 1:]], dim=1))
+        b = torch.cat([first, b[:, 1:]], dim=1)
+        h = odd_even(a, b, torch.mul, torch.addcmul)
         ctx.save_for_backward(a, h0, h)
         return h
 
@@ -50,7 +53,7 @@ class _Scan(Function):
         # then da_t = delta_t * conj(h_{t-1}),  db_t = delta_t,  dh_0 = conj(a_1) * delta_1.
         a, h0, h = ctx.saved_tensors
         a_next = torch.cat([a[:, 1:], torch.zeros_like(a[:, :1])], dim=1).conj()
-        delta = _odd_even(a_next.flip(1), dh.flip(1)).flip(1)
+        delta = odd_even(a_next.flip(1), dh.flip(1), torch.mul, torch.addcmul).flip(1)
         h_before = torch.cat([h0[:, None], h[:, :-1]], dim=1)
         return delta * h_before.conj(), delta, a[:, 0].conj() * delta[:, 0]
 
@@ -67,18 +70,23 @@ def recurrence_scan(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
     return _Scan.apply(a, b, h0)
 
 
-def _odd_even(a: Tensor, b: Tensor) -> Tensor:
-    """The recurrence from a zero state: every second state first, then those in between."""
+def odd_even(a: Tensor, b: Tensor, compose: Callable, apply: Callable) -> Tensor:
+    """The recurrence from a zero state: every second state first, then those in between.
+
+    ``compose(a2, a1)`` is one coefficient for two steps, ``apply(b, a, h)`` is ``a h + b``: for
+    numbers ``torch.mul`` and ``torch.addcmul``, for matrices their products.
+    """
     steps = b.shape[1]
     if steps == 1:
         return b
     a_even, b_even = a[:, 0 : steps - 1 : 2], b[:, 0 : steps - 1 : 2]
     a_odd, b_odd = a[:, 1::2], b[:, 1::2]
-    h = torch.empty_like(b)
     # Two steps at once:
-    h[:, 1::2] = _odd_even(a_odd * a_even, torch.addcmul(b_odd, a_odd, b_even))
+    two, b_two = compose(a_odd, a_even), apply(b_odd, a_odd, b_even)
+    h = torch.empty_like(b)
+    h[:, 1::2] = odd_even(two, b_two, compose, apply)
     h[:, 0] = b[:, 0]
-    h[:, 2::2] = torch.addcmul(b[:, 2::2], a[:, 2::2], h[:, 1 : steps - 1 : 2])
+    h[:, 2::2] = apply(b[:, 2::2], a[:, 2::2], h[:, 1 : steps - 1 : 2])
     return h
 
 
